@@ -1,0 +1,1 @@
+"""What the activities do: one file per pipeline, dependencies through constructors."""

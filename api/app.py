@@ -1,0 +1,98 @@
+"""The application: routes, errors, and its process's dependencies, built when it starts and closed when it ends."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi_swagger import patch_fastapi
+
+from api.background import Background
+from api.deps import Deps
+from api.errors import add_handlers
+from api.events import EventHub
+from api.middleware import RequestMiddleware
+from api.openapi import DESCRIPTION, describe
+from api.routers import artifacts, events, health, jobs
+from core.artifacts.store import ArtifactStore
+from core.db.engine import Database, plain_url
+from core.llm.catalogue import configured_providers, default_chain
+from core.settings import Settings
+from core.temporal import connect
+
+VERSION = "0.1.0"
+ERRANDS_SECONDS = 2.0
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application of one API process. It starts and serves while Temporal, or even the database, is away.
+
+    Raises ValueError or OSError when the settings name no database, no Temporal, or a store that cannot be opened.
+    """
+    if settings.database_url is None:
+        raise ValueError("DATABASE_URL is not set")
+    if settings.temporal_address is None:
+        raise ValueError("TEMPORAL_ADDRESS is not set")
+    # Here, where a mistake is one line, and not in a start that fails with a traceback.
+    url, store = plain_url(settings.database_url.get_secret_value()), ArtifactStore.open(settings.artifacts)
+    address = settings.temporal_address
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _running(settings, url, address, store) as deps:
+            app.state.deps = deps
+            yield
+
+    app = FastAPI(
+        title="Atelier",
+        version=VERSION,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        # A redirect would lose the body of a POST; a wrong path is told.
+        redirect_slashes=False,
+    )
+    app.add_middleware(RequestMiddleware, max_body_bytes=settings.api_max_body_bytes)
+    add_handlers(app)
+    for module in (jobs, events, artifacts, health):
+        # Not `include_router`: FastAPI matches an included router twice a request, and its routes know their paths
+        # without the prefix, where the log and the Allow header need them whole.
+        app.router.routes.extend(module.router.routes)
+
+    # FastAPI's own page loads its script from elsewhere, and stays empty on a machine without a way out.
+    patch_fastapi(app, redirect_from_root_to_docs=False)
+
+    def openapi() -> dict[str, Any]:
+        return describe(app)
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def _running(settings: Settings, url: str, address: str, store: ArtifactStore) -> AsyncIterator[Deps]:
+    """The dependencies, with everything that runs beside the requests."""
+    async with AsyncExitStack() as stack:
+        database = Database(url, pool_size=settings.database_pool_size)
+        stack.push_async_callback(database.close)
+        temporal = await connect(address, settings.temporal_namespace, lazy=True)
+        background = Background(settings, database, temporal, store)
+        hub = EventHub(url, background.wake)
+        deps = Deps(
+            settings=settings,
+            database=database,
+            temporal=temporal,
+            store=store,
+            events=hub,
+            wake=background.wake,
+            providers=configured_providers(settings),
+            chain=default_chain(settings),
+        )
+        stack.push_async_callback(background.stop)
+        await background.start()
+        stack.push_async_callback(hub.stop)
+        hub.start()
+        stack.push_async_callback(deps.errands.stop, ERRANDS_SECONDS)
+        yield deps

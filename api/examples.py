@@ -1,0 +1,200 @@
+"""The examples in the API's documentation. A test checks each against its model."""
+
+from typing import Any
+
+from core.contracts.errors import ERRORS, ErrorType
+
+Example = dict[str, Any]
+
+JOB_ID = "019aa0c2-7f3e-7c41-9d0a-5b8e6f1f2a10"
+ARTIFACT_ID = "7d0f4a86-0c0e-5f2b-8a39-6a7a4f1d9b55"
+_SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+SUBMISSION: Example = {
+    "pipeline": "longform",
+    "input": {
+        "topic": "How tide mills worked, and why they vanished",
+        "audience": "visitors of a small museum",
+        "target_words": 1500,
+        "formats": ["markdown", "pdf"],
+    },
+    "title": "Tide mills",
+    "tags": ["museum", "draft"],
+}
+PATCH: Example = {"title": "Tide mills, second hall", "tags": ["museum"]}
+
+PENDING: Example = {
+    "id": JOB_ID,
+    "pipeline": "longform",
+    "title": "Tide mills",
+    "tags": ["museum", "draft"],
+    "models": ["anthropic:claude-haiku-4-5", "google:gemini-2.5-flash"],
+    "status": "pending",
+    "parent_job": None,
+    "progress": {
+        "stage": "",
+        "current_step": "",
+        "completed_steps": [],
+        "total_steps": 0,
+        "percentage": 0.0,
+        "eta_seconds": None,
+    },
+    "cost": {"usd": 0.0, "input_tokens": 0, "output_tokens": 0, "cached_tokens": 0},
+    "waiting_for": None,
+    "error": None,
+    "result": None,
+    "simulated": False,
+    "cancel_requested": False,
+    "paused": False,
+    "run": 1,
+    "workflow_id": f"longform/{JOB_ID}",
+    "workflow_run_id": None,
+    "created_at": "2026-11-21T09:30:00.120000Z",
+    "updated_at": "2026-11-21T09:30:00.120000Z",
+    "started_at": None,
+    "finished_at": None,
+}
+_BEGUN: Example = {
+    **PENDING,
+    "cost": {"usd": 0.0123, "input_tokens": 4210, "output_tokens": 1644, "cached_tokens": 0},
+    "workflow_run_id": "019aa0c2-80aa-7d14-b7a1-6a1f1f0f9c02",
+    "started_at": "2026-11-21T09:30:00.480000Z",
+}
+RUNNING: Example = {
+    **_BEGUN,
+    "status": "running",
+    "progress": {
+        "stage": "sections",
+        "current_step": "section:s2",
+        "completed_steps": ["decompose", "section:s1"],
+        "total_steps": 8,
+        "percentage": 25.0,
+        "eta_seconds": 41.5,
+    },
+    "updated_at": "2026-11-21T09:30:14.300000Z",
+}
+PAUSING: Example = {**RUNNING, "paused": True}
+CANCELLING: Example = {**RUNNING, "cancel_requested": True}
+RETRIED: Example = {**RUNNING, "status": "pending", "run": 2, "workflow_run_id": None}
+COMPLETED: Example = {
+    **_BEGUN,
+    "status": "completed",
+    "progress": {
+        "stage": "export",
+        "current_step": "export:pdf",
+        "completed_steps": ["decompose", "section:s1", "section:s2", "assemble", "export:pdf"],
+        "total_steps": 5,
+        "percentage": 100.0,
+        "eta_seconds": 0.0,
+    },
+    "result": {
+        "outputs": [
+            {
+                "name": "tide-mills.pdf",
+                "artifact_id": ARTIFACT_ID,
+                "media_type": "application/pdf",
+                "size": 48213,
+                "sha256": _SHA256,
+                "url": f"/v1/artifacts/{ARTIFACT_ID}",
+            }
+        ],
+        "summary": {"words": 1488},
+        "simulated": False,
+    },
+    "updated_at": "2026-11-21T09:30:58.010000Z",
+    "finished_at": "2026-11-21T09:30:58.010000Z",
+}
+JOBS: Example = {
+    "items": [{**RUNNING, "progress": {**RUNNING["progress"], "completed_steps": []}}],
+    "next_cursor": "AZqgwn8-fEGdClueb" + "x8qEA",
+}
+ARTIFACTS: Example = {
+    "items": [
+        {
+            "id": ARTIFACT_ID,
+            "job_id": JOB_ID,
+            "step": "export:pdf",
+            "name": "tide-mills.pdf",
+            "role": "output",
+            "media_type": "application/pdf",
+            "size": 48213,
+            "sha256": _SHA256,
+            "simulated": False,
+            "created_at": "2026-11-21T09:30:57.800000Z",
+            "url": f"/v1/artifacts/{ARTIFACT_ID}",
+        }
+    ]
+}
+EVENTS = (
+    ": open\n\n"
+    "id: 1\nevent: job.accepted\n"
+    'data: {"seq":1,"type":"job.accepted","at":"2026-11-21T09:30:00.120000Z","pipeline":"longform"}\n\n'
+    "id: 2\nevent: job.started\n"
+    'data: {"seq":2,"type":"job.started","at":"2026-11-21T09:30:00.480000Z"}\n\n'
+    ": keep-alive\n\n"
+)
+LIVE: Example = {"status": "up"}
+READY: Example = {
+    "status": "degraded",
+    "database": "up",
+    "temporal": "up",
+    "queues": {"orchestration": "up", "llm": "up", "render": "degraded"},
+}
+NOT_READY: Example = {
+    "status": "down",
+    "database": "down",
+    "temporal": "down",
+    "queues": {"orchestration": "degraded", "llm": "degraded", "render": "degraded"},
+}
+
+_DETAILS: dict[ErrorType, tuple[str, Example]] = {
+    ErrorType.INVALID_REQUEST: (
+        "Not valid: input.target_words.",
+        {
+            "errors": [
+                {
+                    "loc": "input.target_words",
+                    "message": "Input should be greater than or equal to 300",
+                    "type": "greater_than_equal",
+                }
+            ]
+        },
+    ),
+    ErrorType.UNKNOWN_PIPELINE: (
+        "There is no pipeline 'poetry'. Known: longform.",
+        {"details": {"pipelines": ["longform"]}},
+    ),
+    ErrorType.UNKNOWN_MODEL: (
+        "The model 'openai:gpt-5' cannot be asked here. Configured: anthropic.",
+        {"details": {"model": "openai:gpt-5", "providers": ["anthropic"]}},
+    ),
+    ErrorType.INVALID_CURSOR: ("Take the cursor from `next_cursor` of the page before.", {}),
+    ErrorType.UNAUTHENTICATED: ("Send an API key: `Authorization: Bearer <key>`.", {}),
+    ErrorType.NOT_FOUND: (f"There is no job {JOB_ID}.", {"details": {"job_id": JOB_ID}}),
+    ErrorType.IDEMPOTENCY_MISMATCH: (
+        "This Idempotency-Key was used for another request. Send the first body again, or take a new key.",
+        {"details": {"job_id": JOB_ID}},
+    ),
+    ErrorType.INVALID_STATE: ("The job is completed and cannot be cancelled.", {"details": {"status": "completed"}}),
+    ErrorType.BODY_TOO_LARGE: ("The body may have 1048576 bytes.", {"details": {"limit": 1048576}}),
+    ErrorType.UNSUPPORTED_MEDIA_TYPE: ("Send the body as JSON in UTF-8, with `Content-Type: application/json`.", {}),
+    ErrorType.RANGE_NOT_SATISFIABLE: ("The artifact has 48213 bytes.", {"details": {"size": 48213}}),
+    ErrorType.DATABASE_UNAVAILABLE: ("The database cannot be reached; what was asked was not done.", {}),
+    ErrorType.ARTIFACT_MISSING: ("the bytes of an artifact are gone", {}),
+}
+
+
+def problem(code: ErrorType) -> Example:
+    """An example of the problem document with this code."""
+    detail, more = _DETAILS[code]
+    kind = ERRORS[code]
+    return {
+        "type": f"urn:atelier:error:{code.value}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "instance": f"/v1/jobs/{JOB_ID}",
+        "code": code.value,
+        "request_id": "019aa0c2-9a1b-7e60-8a55-0f7f1c2d3e4f",
+        **more,
+    }

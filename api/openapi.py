@@ -1,0 +1,129 @@
+"""The API's own description: examples for every body, problems for every operation, the security scheme."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from api import examples
+from api.errors import MEDIA_TYPE
+from api.schemas import EventView, JobPatch, JobSubmission, Problem
+from core.contracts.errors import ERRORS, ErrorType
+from workflows.registry import PIPELINES
+
+Schema = dict[str, Any]
+Responses = dict[int | str, dict[str, Any]]
+
+DESCRIPTION = """
+Atelier runs long AI work durably: a job that was accepted is never lost, and no step is paid for twice.
+
+Send an API key with every request: `Authorization: Bearer <key>`. Errors are problem documents (RFC 9457) with a
+stable `code`. Every answer carries `X-Request-Id`, yours if you sent one.
+"""
+TAGS = [
+    {"name": "jobs", "description": "Submit work, see how far it is, steer it."},
+    {"name": "events", "description": "What happens in a job, as server-sent events."},
+    {"name": "artifacts", "description": "The files that jobs make."},
+    {"name": "health", "description": "For load balancers and operators; needs no key."},
+]
+_REF = "#/components/schemas/{model}"
+_ALWAYS = (ErrorType.UNAUTHENTICATED, ErrorType.DATABASE_UNAVAILABLE)
+
+
+def request_body(model: type[BaseModel], example: examples.Example) -> Schema:
+    """`openapi_extra` of a route that parses its body itself."""
+    content = {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}, "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def success(status: int, description: str, model: type[BaseModel], example: examples.Example) -> Responses:
+    """`responses` of a route that answers with JSON."""
+    content = {"application/json": {"example": example}}
+    return {status: {"description": description, "model": model, "content": content}}
+
+
+def problems(*codes: ErrorType) -> Responses:
+    """`responses` for the problems a route can answer with, and those that every route can."""
+    by_status: dict[int, list[ErrorType]] = {}
+    for code in (*codes, *_ALWAYS):
+        by_status.setdefault(ERRORS[code].status, []).append(code)
+    return {
+        status: {
+            "description": "; ".join(ERRORS[code].title for code in found),
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": {"$ref": _REF.format(model="Problem")},
+                    "examples": {code.value: {"value": examples.problem(code)} for code in found},
+                }
+            },
+        }
+        for status, found in sorted(by_status.items())
+    }
+
+
+def describe(app: FastAPI) -> Schema:
+    """The OpenAPI document, made once."""
+    if app.openapi_schema:
+        return app.openapi_schema
+    document: Schema = get_openapi(
+        title=app.title, version=app.version, description=app.description, tags=TAGS, routes=app.routes
+    )
+    components = document.setdefault("components", {})
+    schemas: Schema = components.setdefault("schemas", {})
+    schemas.update(_own_schemas())
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    components["securitySchemes"] = {
+        "key": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key: `atelier up` keeps one in `credentials.json`, `python -m api.keys` makes more.",
+        }
+    }
+    document["security"] = [{"key": []}]
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            _without_default_422(operation)
+            if "health" in operation["tags"]:
+                operation["security"] = []
+    _restore_examples(app, document)
+    app.openapi_schema = document
+    return document
+
+
+def _restore_examples(app: FastAPI, document: Schema) -> None:
+    """FastAPI drops every null of the document, also from examples, where they say that a field is always there."""
+    for route in app.routes:
+        if not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
+        for method in route.methods or ():
+            told = document["paths"][route.path][method.lower()]["responses"]
+            for status, response in route.responses.items():
+                for media_type, content in response.get("content", {}).items():
+                    if "example" in content:
+                        told[str(status)]["content"][media_type]["example"] = content["example"]
+
+
+def _own_schemas() -> Schema:
+    """Schemas that FastAPI does not see, as routes parse their bodies themselves."""
+    inputs = [pipeline.input for pipeline in PIPELINES.values()]
+    models: list[type[BaseModel]] = [JobSubmission, JobPatch, Problem, EventView, *inputs]
+    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
+    schemas: Schema = definitions["$defs"]
+    schemas["JobSubmission"]["properties"]["pipeline"]["enum"] = sorted(PIPELINES)
+    schemas["JobSubmission"]["properties"]["input"] = {
+        "description": "What the pipeline is to do; each pipeline has a schema of its own.",
+        "anyOf": [{"$ref": _REF.format(model=model.__name__)} for model in inputs],
+    }
+    return schemas
+
+
+def _without_default_422(operation: Schema) -> None:
+    """FastAPI names its own validation error where a route has parameters; ours are problem documents."""
+    responses = operation.get("responses", {})
+    default = responses.get("422", {}).get("content", {}).get("application/json", {})
+    if default.get("schema", {}).get("$ref", "").endswith("HTTPValidationError"):
+        del responses["422"]

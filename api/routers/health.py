@@ -1,0 +1,108 @@
+"""Whether the process lives, and whether the parts it needs answer."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from fastapi import APIRouter, Depends, Request, Response
+from sqlalchemy import text
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetSystemInfoRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from api import examples
+from api.deps import deps_of
+from api.openapi import success
+from api.requests import no_query
+from api.schemas import Live, Ready
+from api.views import answer
+from core.contracts.errors import AtelierError
+from core.contracts.names import Queue
+from core.db.engine import Database
+
+router = APIRouter(prefix="/v1/health", tags=["health"], dependencies=[Depends(no_query)])
+
+TIMEOUT_SECONDS = 2.0
+SEEN_WITHIN = timedelta(seconds=65)
+"""A worker asks anew at least every minute, when its long poll ends, and a moment later if it is busy."""
+
+_KINDS = {
+    Queue.ORCHESTRATION: (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
+    Queue.LLM: (TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,),
+    Queue.RENDER: (TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,),
+}
+
+
+@router.get(
+    "/live",
+    summary="Is the process alive?",
+    response_model=None,
+    responses=success(200, "It is", Live, examples.LIVE),
+)
+async def live() -> Response:
+    """Answers as long as the process does; asks nobody else."""
+    return answer({"status": "up"})
+
+
+@router.get(
+    "/ready",
+    summary="Can it accept jobs, and will they run?",
+    response_model=None,
+    responses={
+        **success(200, "It accepts jobs", Ready, examples.READY),
+        **success(503, "The database is away", Ready, examples.NOT_READY),
+    },
+)
+async def ready(request: Request) -> Response:
+    """200 as long as the database answers: jobs are accepted even while Temporal or the workers are away."""
+    deps = deps_of(request)
+    database, (temporal, queues) = await asyncio.gather(_database(deps.database), _temporal(deps.temporal))
+    working = temporal and all(queues.values())
+    return answer(
+        {
+            "status": "down" if not database else "up" if working else "degraded",
+            "database": "up" if database else "down",
+            "temporal": "up" if temporal else "down",
+            "queues": {queue.value: "up" if queues[queue] else "degraded" for queue in Queue},
+        },
+        200 if database else 503,
+    )
+
+
+async def _database(database: Database) -> bool:
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS), database.transaction() as connection:
+            await connection.execute(text("SELECT 1"))
+    except (AtelierError, TimeoutError):
+        return False
+    return True
+
+
+async def _temporal(client: Client) -> tuple[bool, dict[Queue, bool]]:
+    """Whether Temporal answers, and whether every kind of task of a queue has had a worker lately."""
+    queues = dict.fromkeys(Queue, False)
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            await client.workflow_service.get_system_info(GetSystemInfoRequest())
+    except (RPCError, RuntimeError, OSError, TimeoutError):
+        return False, queues
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            kinds = [(queue, kind) for queue in Queue for kind in _KINDS[queue]]
+            polled = await asyncio.gather(*(_polled(client, queue, kind) for queue, kind in kinds))
+    except (RPCError, RuntimeError, OSError, TimeoutError):
+        return True, queues
+    for queue in Queue:
+        queues[queue] = all(seen for (named, _), seen in zip(kinds, polled, strict=True) if named is queue)
+    return True, queues
+
+
+async def _polled(client: Client, queue: Queue, kind: TaskQueueType.ValueType) -> bool:
+    described = await client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=client.namespace, task_queue=TaskQueue(name=queue.value), task_queue_type=kind
+        )
+    )
+    oldest = datetime.now(UTC) - SEEN_WITHIN
+    return any(poller.last_access_time.ToDatetime(tzinfo=UTC) > oldest for poller in described.pollers)

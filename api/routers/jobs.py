@@ -1,0 +1,256 @@
+"""Jobs: submit, list, read, describe, steer, delete."""
+
+import asyncio
+import base64
+import binascii
+import uuid
+from typing import Annotated
+
+import structlog
+from fastapi import APIRouter, Depends, Header, Query, Response
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import Client
+
+from api import examples
+from api.deps import OwnerSession, Session
+from api.openapi import problems, request_body, success
+from api.requests import JsonBody, no_body, no_query, parse, path_id
+from api.schemas import JobList, JobPatch, JobQuery, JobSubmission, JobView
+from api.submission import known_pipeline, new_job
+from api.views import answer, job_view
+from core.contracts.errors import AtelierError, ErrorType
+from core.contracts.names import workflow_id
+from core.db.repositories.jobs import JobFilter
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+log = structlog.get_logger()
+
+BODY_PROBLEMS = (ErrorType.BODY_TOO_LARGE, ErrorType.UNSUPPORTED_MEDIA_TYPE, ErrorType.INVALID_REQUEST)
+FORGET_SECONDS = 15.0
+NO_QUERY = [Depends(no_query)]
+ACT = [Depends(no_query), Depends(no_body)]
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x21-\x7e]{1,200}$",
+        description="Any word of your own. The same key with the same body is the same job, however often it is sent.",
+        examples=["tide-mills-2026-11-21"],
+    ),
+]
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Submit a job",
+    response_model=None,
+    dependencies=NO_QUERY,
+    openapi_extra=request_body(JobSubmission, examples.SUBMISSION),
+    responses={
+        **success(202, "Accepted; `Location` names the job", JobView, examples.PENDING),
+        **problems(*BODY_PROBLEMS, ErrorType.UNKNOWN_PIPELINE, ErrorType.UNKNOWN_MODEL, ErrorType.IDEMPOTENCY_MISMATCH),
+    },
+)
+async def submit(body: JsonBody, session: OwnerSession, idempotency_key: IdempotencyKey = None) -> Response:
+    """Accept a job. It is stored when this answers, and will run, whatever is down at the moment.
+
+    With an `Idempotency-Key` that was used before, the job of then is answered, as it is now; another body is refused.
+    """
+    submission = parse(JobSubmission, body)
+    deps = session.deps
+    record, new = await session.jobs.submit(new_job(deps, session.owner.id, submission, idempotency_key))
+    if new and not deps.events.listening:
+        # Else Postgres tells this process too, and being woken twice would cost the starter a second look.
+        session.then.append(deps.wake)
+    return answer(job_view(record), 202, {"Location": f"/v1/jobs/{record.id}"})
+
+
+@router.get(
+    "",
+    summary="List jobs",
+    response_model=None,
+    responses={
+        **success(200, "A page of jobs", JobList, examples.JOBS),
+        **problems(ErrorType.INVALID_CURSOR, ErrorType.INVALID_REQUEST, ErrorType.UNKNOWN_PIPELINE),
+    },
+)
+async def page(session: OwnerSession, query: Annotated[JobQuery, Query()]) -> Response:
+    """Your jobs, newest first. `progress.completed_steps` is left empty here; a single job has it.
+
+    Pass `next_cursor` of a page to get the next. Jobs that come while you page are on no later page.
+    """
+    wanted = JobFilter(
+        pipeline=None if query.pipeline is None else known_pipeline(query.pipeline).name,
+        status=query.status,
+        tag=query.tag,
+        created_from=query.created_from,
+        created_to=query.created_to,
+        before=None if query.cursor is None else _decode_cursor(query.cursor),
+    )
+    # One more than asked for tells whether there is a next page.
+    records = await session.jobs.page(session.owner.id, wanted, query.limit + 1)
+    shown = records[: query.limit]
+    more = len(records) > query.limit
+    return answer({"items": [job_view(job) for job in shown], "next_cursor": _cursor(shown[-1].id) if more else None})
+
+
+@router.get(
+    "/{job_id}",
+    summary="Read a job",
+    response_model=None,
+    dependencies=NO_QUERY,
+    responses={**success(200, "The job", JobView, examples.COMPLETED), **problems(ErrorType.NOT_FOUND)},
+)
+async def read(job_id: str, session: OwnerSession) -> Response:
+    """A job: its status, progress, cost, result or error, and what it waits for."""
+    return await _show(session, path_id(job_id, "job"))
+
+
+@router.patch(
+    "/{job_id}",
+    summary="Change title and tags",
+    response_model=None,
+    dependencies=NO_QUERY,
+    openapi_extra=request_body(JobPatch, examples.PATCH),
+    responses={
+        **success(200, "The job as it is now", JobView, {**examples.COMPLETED, **examples.PATCH}),
+        **problems(ErrorType.NOT_FOUND, *BODY_PROBLEMS),
+    },
+)
+async def describe(job_id: str, body: JsonBody, session: OwnerSession) -> Response:
+    """Change a job's title or tags, whatever its state. What is left out stays."""
+    job_id = path_id(job_id, "job")
+    patch = parse(JobPatch, body)
+    given = patch.model_fields_set
+    await session.jobs.describe(
+        session.owner.id,
+        job_id,
+        title=patch.title if "title" in given else None,
+        tags=patch.tags if "tags" in given else None,
+    )
+    return await _show(session, job_id)
+
+
+_ACT_PROBLEMS = problems(ErrorType.NOT_FOUND, ErrorType.INVALID_STATE, *BODY_PROBLEMS)
+
+
+@router.post(
+    "/{job_id}/cancel",
+    status_code=202,
+    summary="Cancel a job",
+    response_model=None,
+    dependencies=ACT,
+    responses={**success(202, "It will be cancelled", JobView, examples.CANCELLING), **_ACT_PROBLEMS},
+)
+async def cancel(job_id: str, session: OwnerSession) -> Response:
+    """End a job. A model's answer or a render under way is broken off within seconds. Asking again is fine."""
+    job_id = path_id(job_id, "job")
+    await session.jobs.request_cancel(session.owner.id, job_id)
+    return await _acted(session, job_id)
+
+
+@router.post(
+    "/{job_id}/pause",
+    status_code=202,
+    summary="Pause a job",
+    response_model=None,
+    dependencies=ACT,
+    responses={**success(202, "It will pause", JobView, examples.PAUSING), **_ACT_PROBLEMS},
+)
+async def pause(job_id: str, session: OwnerSession) -> Response:
+    """Begin no further step. Steps under way are finished; then the job's status is `paused`."""
+    job_id = path_id(job_id, "job")
+    await session.jobs.request_pause(session.owner.id, job_id, paused=True)
+    return await _acted(session, job_id)
+
+
+@router.post(
+    "/{job_id}/resume",
+    status_code=202,
+    summary="Resume a paused job",
+    response_model=None,
+    dependencies=ACT,
+    responses={**success(202, "It will go on", JobView, examples.RUNNING), **_ACT_PROBLEMS},
+)
+async def resume(job_id: str, session: OwnerSession) -> Response:
+    """Go on where the pause began."""
+    job_id = path_id(job_id, "job")
+    await session.jobs.request_pause(session.owner.id, job_id, paused=False)
+    return await _acted(session, job_id)
+
+
+@router.post(
+    "/{job_id}/retry",
+    status_code=202,
+    summary="Retry a failed job",
+    response_model=None,
+    dependencies=ACT,
+    responses={**success(202, "It will run again", JobView, examples.RETRIED), **_ACT_PROBLEMS},
+)
+async def retry(job_id: str, session: OwnerSession) -> Response:
+    """Run a failed job again from the step that failed. What is finished is neither run nor paid for again."""
+    job_id = path_id(job_id, "job")
+    await session.jobs.retry(session.owner.id, job_id)
+    return await _acted(session, job_id)
+
+
+@router.delete(
+    "/{job_id}",
+    status_code=204,
+    summary="Delete a job",
+    response_model=None,
+    dependencies=ACT,
+    responses={204: {"description": "It is gone"}, **_ACT_PROBLEMS},
+)
+async def delete(job_id: str, session: OwnerSession) -> Response:
+    """Delete an ended job with its records and files. What it cost stays in the usage figures, without content."""
+    job_id = path_id(job_id, "job")
+    pipeline = await session.jobs.delete(session.owner.id, job_id)
+    deps = session.deps
+    session.then.append(lambda: deps.errands.run(_forget(deps.temporal, workflow_id(pipeline, job_id))))
+    return Response(status_code=204)
+
+
+async def _show(session: Session, job_id: str, status: int = 200) -> Response:
+    return answer(job_view(await session.jobs.get(session.owner.id, job_id)), status)
+
+
+async def _acted(session: Session, job_id: str) -> Response:
+    session.then.append(session.deps.wake)
+    return await _show(session, job_id, 202)
+
+
+async def _forget(temporal: Client, workflow: str) -> None:
+    """Delete the histories of a job's runs: they hold what it was about. Best effort: retention ends them anyway."""
+    try:
+        async with asyncio.timeout(FORGET_SECONDS):
+            runs = [run.run_id async for run in temporal.list_workflows(f"WorkflowId = '{workflow}'")]
+            for run_id in runs or [""]:  # the list lags behind; without an id it is the latest run
+                await temporal.workflow_service.delete_workflow_execution(
+                    DeleteWorkflowExecutionRequest(
+                        namespace=temporal.namespace,
+                        workflow_execution=WorkflowExecution(workflow_id=workflow, run_id=run_id),
+                    )
+                )
+    except Exception as error:
+        log.info("job.history_stays", workflow_id=workflow, reason=repr(error)[:200])
+        return
+    # The server takes its time: it waits until its own queues are done with the run.
+    log.info("job.history_to_be_deleted", workflow_id=workflow, runs=len(runs) or 1)
+
+
+def _cursor(job_id: str) -> str:
+    return base64.urlsafe_b64encode(uuid.UUID(job_id).bytes).rstrip(b"=").decode()
+
+
+def _decode_cursor(cursor: str) -> str:
+    try:
+        job_id = str(uuid.UUID(bytes=base64.b64decode(cursor + "==", altchars=b"-_", validate=True)))
+    except (ValueError, binascii.Error):
+        job_id = ""
+    if not job_id or _cursor(job_id) != cursor:
+        raise AtelierError(ErrorType.INVALID_CURSOR, "Take the cursor from `next_cursor` of the page before.")
+    return job_id

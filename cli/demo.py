@@ -1,0 +1,163 @@
+"""`atelier demo`: one job from nothing to files, in one command."""
+
+import threading
+import time
+from pathlib import Path
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.text import Text
+
+from cli.client import Api, Json
+from cli.errors import CliError
+from cli.home import HomeLock, Serving, load_settings, read_credentials
+from cli.outputs import download_outputs
+from cli.submission import job_failure
+from cli.supervisor import Stopped, Supervisor
+from cli.terminal import INTERRUPTED, SteadyConsole, StopSignals, is_live, say, take_turn
+from cli.view import size
+from cli.watching import watch_job
+from core.contracts.llm import SIMULATOR
+from core.contracts.longform import LongformInput
+from core.embedded.process import EmbeddedError
+from core.llm.catalogue import default_chain
+from core.settings import Settings
+
+TOPIC = "Lighthouses and the people who kept them"
+WORDS = 1200
+_TICK = 0.1  # seconds
+_GOES_ON = "The job is kept: `atelier up` goes on with it where it stopped."
+
+
+def run_demo(topic: str, words: int, out: Path | None) -> None:
+    """Start everything quietly (or use the `atelier up` that runs), do one job, download its files, stop. CliError."""
+    settings = load_settings()
+    console = SteadyConsole()
+    body = _body(topic, words)
+    with StopSignals() as signals:
+        lock = HomeLock(settings.atelier_home)
+        serving = take_turn(lock, signals.asked, lambda text: say(console, text, "dim"))
+        if serving:
+            _use_running(console, lock.home, serving, body, out, signals)
+            return
+        try:
+            if not default_chain(settings):
+                raise CliError("No model is configured.", "Set ANTHROPIC_API_KEY or GEMINI_API_KEY, or SIMULATOR=true.")
+            _Demo(console, settings, signals).run(body, out)
+        finally:
+            lock.release()
+
+
+def _body(topic: str, words: int) -> Json:
+    """What is submitted, looked at before anything is started for it."""
+    try:
+        LongformInput(topic=topic, target_words=words)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise CliError(f"{'.'.join(map(str, first['loc'])) or 'The input'}: {first['msg']}.") from None
+    return {"pipeline": "longform", "input": {"topic": topic, "target_words": words}, "tags": ["demo"]}
+
+
+def _use_running(
+    console: Console, home: Path, serving: Serving, body: Json, out: Path | None, signals: StopSignals
+) -> None:
+    access = read_credentials(home)
+    if access is None:
+        raise CliError(f"There are no credentials in {home}.", "Stop the `atelier up` that runs, and try again.")
+    say(console, f"Using the Atelier that runs at {serving.url}.", "dim")
+
+    def aborted() -> CliError | None:
+        return (
+            CliError("No longer watched.", "The job goes on: `atelier watch last`.", code=INTERRUPTED)
+            if (signals.asked())
+            else None
+        )
+
+    with Api(access) as api:
+        _show_files(console, api, watch_job(console, access, api.submit(body), aborted), out)
+
+
+class _Demo:
+    """A supervisor of this command's own, looked after by a thread while the main one shows the job."""
+
+    def __init__(self, console: Console, settings: Settings, signals: StopSignals) -> None:
+        self._console, self._settings, self._signals = console, settings, signals
+        self._status = console.status("Starting") if is_live(console) else None
+        self._failure: CliError | None = None
+        self._over = threading.Event()
+        self._supervisor = Supervisor(
+            settings,
+            by="demo",
+            say=lambda text: say(console, text, "yellow"),
+            phase=lambda text: self._status.update(text) if self._status else say(console, text, "dim"),
+            stopping=signals.asked,
+        )
+
+    def run(self, body: Json, out: Path | None) -> None:
+        """The whole demo."""
+        began = time.monotonic()
+        keeper = threading.Thread(target=self._keep, name="supervisor", daemon=True)
+        try:
+            self._start()
+            keeper.start()
+            say(self._console, f"Started in {time.monotonic() - began:.1f} s.", "dim")
+            _say_models(self._console, self._settings)
+            access = self._supervisor.access
+            with Api(access) as api:
+                job = watch_job(self._console, access, api.submit(body), self._aborted)
+                _show_files(self._console, api, job, out)
+        except (EmbeddedError, OSError) as error:
+            raise CliError(f"Atelier cannot run here: {error}") from None
+        except (Stopped, KeyboardInterrupt):
+            raise CliError("Stopped before it was up.", code=INTERRUPTED) from None
+        finally:
+            self._signals.starting = False
+            self._over.set()
+            if keeper.ident:
+                keeper.join()
+            self._stop()
+
+    def _start(self) -> None:
+        self._signals.starting = True
+        if self._status:
+            self._status.start()
+        self._supervisor.start()
+        self._signals.starting = False
+        if self._status:
+            self._status.stop()
+
+    def _stop(self) -> None:
+        if self._status:
+            self._status.start()
+        self._supervisor.stop(self._signals.hurried)
+        if self._status:
+            self._status.stop()
+
+    def _keep(self) -> None:
+        while not self._over.wait(_TICK):
+            try:
+                self._supervisor.tick()
+            except (CliError, EmbeddedError, OSError) as error:
+                self._failure = error if isinstance(error, CliError) else CliError(str(error))
+                return
+
+    def _aborted(self) -> CliError | None:
+        if self._signals.asked():
+            return CliError("Stopped.", _GOES_ON, code=INTERRUPTED)
+        return self._failure
+
+
+def _say_models(console: Console, settings: Settings) -> None:
+    """Who will write, when that is no model."""
+    if default_chain(settings) == (SIMULATOR,):
+        said = "The simulator writes: no model is asked. Set ANTHROPIC_API_KEY or GEMINI_API_KEY for a real one."
+        say(console, said, "yellow")
+
+
+def _show_files(console: Console, api: Api, job: Json, out: Path | None) -> None:
+    """Download, and say where what is; or fail with the job's error."""
+    if job["status"] != "completed":
+        raise job_failure(job)
+    for file in download_outputs(api, job, out):
+        line = Text(str(file), "bold").append(f"  {size(file.stat().st_size)}", "dim")
+        console.print(line, soft_wrap=True, highlight=False)

@@ -1,0 +1,68 @@
+"""The `atelier` command. Only what every command needs is imported here; `up` and `demo` load the rest themselves."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import commands
+from cli.errors import CliError
+
+app = typer.Typer(
+    name="atelier",
+    help="Runs long AI work that is not lost and not paid for twice.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_START, _WORK = "Start", "Jobs"
+
+
+@app.command(rich_help_panel=_START)
+def up(
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 1,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of the API. [default: 8000, or a free one]")
+    ] = None,
+) -> None:
+    """Run everything on this machine until Ctrl-C: Postgres, Temporal, the API and workers."""
+    from cli.up import run_up
+
+    run_up(workers, port)
+
+
+@app.command(rich_help_panel=_START)
+def demo(
+    pipeline: Annotated[str, typer.Argument(help="What to show: longform.")] = "longform",
+    topic: Annotated[str | None, typer.Option(help="What to write about. [default: lighthouses]")] = None,
+    words: Annotated[int | None, typer.Option(help="How long. [default: 1200]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the files. [default: atelier-output/TITLE]")] = None,
+) -> None:
+    """Make one article, from nothing to a PDF: starts everything, runs one job, downloads it, stops everything."""
+    if pipeline != "longform":
+        raise CliError(f"There is no demo of {pipeline!r}.", "atelier demo longform")
+    from cli.demo import TOPIC, WORDS, run_demo
+
+    run_demo(topic or TOPIC, words or WORDS, out)
+
+
+for command in commands.COMMANDS:
+    app.command(rich_help_panel=_WORK)(command)
+
+
+def main() -> None:
+    """Run the command line. A user's error is a sentence and an exit code, never a traceback."""
+    try:
+        app()
+    except CliError as error:
+        from cli.terminal import show_error
+
+        show_error(error)
+        sys.exit(error.code)
+
+
+if __name__ == "__main__":
+    main()

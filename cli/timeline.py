@@ -1,0 +1,82 @@
+"""What a job's events tell of its steps: which stages there are, what is done, what runs, what is tried again."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Stage:
+    """The steps of one stage, in the order in which they were first heard of. True: done."""
+
+    name: str
+    steps: dict[str, bool] = field(default_factory=dict)
+    troubled: dict[str, str] = field(default_factory=dict)
+    """Steps whose last attempt failed, and why; forgotten when the step is done."""
+
+    @property
+    def done(self) -> list[str]:
+        """Finished steps."""
+        return [name for name, done in self.steps.items() if done]
+
+    @property
+    def running(self) -> list[str]:
+        """Steps under way, `s2` before `s10`."""
+        return sorted((name for name, done in self.steps.items() if not done), key=_natural)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
+
+
+class Timeline:
+    """Built by applying a job's events in order; an event that comes twice changes nothing."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, Stage] = {}
+        self.steps_done = 0
+        self.total_steps = 0
+        self._seq = 0
+
+    def apply(self, event: Mapping[str, Any]) -> str | None:
+        """Take in one event and return the line that tells of it, if it is worth one in a plain log."""
+        seq = int(event.get("seq") or 0)
+        if seq and seq <= self._seq:
+            return None
+        self._seq = max(seq, self._seq)
+        kind = str(event.get("type", ""))
+        data: Mapping[str, Any] = event["data"] if isinstance(event.get("data"), dict) else event
+        self.steps_done = int(data.get("steps_done") or self.steps_done)
+        self.total_steps = int(data.get("total_steps") or self.total_steps)
+        if kind.startswith("step."):
+            return self._apply_step(kind, data)
+        if kind in {"job.started", "job.retried"}:
+            for stage in self.stages.values():  # what was under way ended with the run before
+                stage.steps = {name: done for name, done in stage.steps.items() if done}
+                stage.troubled.clear()
+        if kind == "job.status":
+            return str(data.get("status", "")).replace("_", " ")
+        if kind == "job.failed":
+            error = data.get("error") or {}
+            return f"failed: {error.get('message') or error.get('code') or 'no reason given'}"
+        return kind.removeprefix("job.").replace("_", " ") if kind.startswith("job.") else None
+
+    def _apply_step(self, kind: str, data: Mapping[str, Any]) -> str | None:
+        step, name = str(data.get("step", "")), str(data.get("stage") or "steps")
+        first = name not in self.stages
+        stage = self.stages.setdefault(name, Stage(name))
+        if kind == "step.started":
+            stage.steps.setdefault(step, False)
+            return f"{name} begins" if first and name != step else None
+        if kind == "step.completed":
+            stage.steps[step] = True
+            stage.troubled.pop(step, None)
+            return f"{step} done"
+        if kind == "step.failed" and not stage.steps.get(step):
+            stage.steps[step] = False
+            error = data.get("error") or {}
+            why = str(error.get("code") or data.get("outcome") or "failed").replace("_", " ")
+            stage.troubled[step] = why
+            return f"{step} failed ({why}): {error.get('message') or 'its attempt was cut off'}"
+        return None

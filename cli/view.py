@@ -1,0 +1,280 @@
+"""How jobs look in a terminal: the live panel, the table, the details, and the lines for where there is no terminal."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from cli.client import ENDED, Json
+from cli.timeline import Stage, Timeline
+
+_STYLES = {
+    "pending": "dim",
+    "running": "cyan",
+    "waiting_for_input": "yellow",
+    "waiting_for_budget": "yellow",
+    "paused": "yellow",
+    "completed": "green",
+    "failed": "red",
+    "cancelled": "magenta",
+}
+_WIDTH = 100  # columns of a panel at most: a bar across a wide screen tells no more
+_SHOWN_STEPS = 4
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+
+
+def short_id(job_id: str) -> str:
+    """The end of an id: its beginning is the time, which jobs of one hour share."""
+    return job_id[-8:]
+
+
+def duration(seconds: float) -> str:
+    """`0:07`, `12:03`, `1:02:03`."""
+    whole = max(0, int(seconds))
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def size(count: float) -> str:
+    """Bytes as a person reads them."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def when(value: str | None) -> datetime | None:
+    """An ISO time of the API."""
+    return datetime.fromisoformat(value) if value else None
+
+
+def ago(value: str | None) -> str:
+    """How long ago a time was: `12 s`, `5 min`, `3 h`, then the date."""
+    at = when(value)
+    if at is None:
+        return ""
+    seconds = (datetime.now(UTC) - at).total_seconds()
+    if seconds < 60:
+        return f"{max(0, seconds):.0f} s ago"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min ago"
+    if seconds < 86400:
+        return f"{seconds // 3600:.0f} h ago"
+    return at.astimezone().strftime("%Y-%m-%d")
+
+
+def elapsed(job: Json) -> float:
+    """Seconds since the job began, or that it took."""
+    started = when(job.get("started_at")) or when(job.get("created_at"))
+    ended = when(job.get("finished_at")) or datetime.now(UTC)
+    return (ended - started).total_seconds() if started else 0.0
+
+
+def status_text(job: Json) -> Text:
+    """The status in its colour, with what a person has asked for meanwhile."""
+    status = str(job.get("status", ""))
+    text = Text(status.replace("_", " "), style=_STYLES.get(status, ""))
+    if status not in ENDED and job.get("cancel_requested"):
+        text.append(" · cancelling", "magenta")
+    elif status == "running" and job.get("paused"):
+        text.append(" · pausing", "yellow")
+    elif status == "paused" and not job.get("paused", True):
+        text.append(" · resuming", "cyan")
+    return text
+
+
+def cost_text(job: Json) -> str:
+    """Dollars and tokens."""
+    cost = job.get("cost") or {}
+    usd = float(cost.get("usd") or 0)
+    tokens = int(cost.get("input_tokens") or 0) + int(cost.get("output_tokens") or 0)
+    return f"{dollars(usd)} · {tokens:,} tokens" if tokens else dollars(usd)
+
+
+def dollars(usd: float) -> str:
+    """A price; most are fractions of a cent."""
+    return f"${usd:.4f}" if usd else "$0"
+
+
+def is_simulated(job: Json) -> bool:
+    """Whether any of it was made by the simulator, or all of it will be."""
+    models = job.get("models") or ["?"]
+    return bool(
+        job.get("simulated")
+        or (job.get("result") or {}).get("simulated")
+        or all(str(model).startswith("simulator:") for model in models)
+    )
+
+
+def job_panel(job: Json, timeline: Timeline, frame: int = 0, note: str = "") -> Panel:
+    """The live view of one job. `frame` counts the redraws and turns the spinner."""
+    progress = job.get("progress") or {}
+    head = status_text(job)
+    head.append(f"  {job.get('pipeline', '')} {short_id(str(job.get('id', '')))}", "dim")
+    lines: list[RenderableType] = [head, Text()]
+    current = str(progress.get("stage") or "")
+    ended = job.get("status") in ENDED
+    for stage in timeline.stages.values():
+        line = _stage_line(stage, current=stage.name == current, ended=ended, frame=frame)
+        lines.append(line)
+    if not timeline.stages:
+        lines.append(Text("waiting for a worker", "dim") if not ended else Text("no step was taken", "dim"))
+    lines += [Text(), _bar(job, progress)]
+    foot = Text(cost_text(job), "dim")
+    if is_simulated(job):
+        foot.append("  ·  simulated: no model was asked", "yellow")
+    lines.append(foot)
+    if job.get("waiting_for") and not ended:
+        lines.append(Text(f"waits for {_plain(job['waiting_for'])}", "yellow"))
+    if error := job.get("error"):
+        lines += [Text(), error_text(error)]
+    if note:
+        lines.append(Text(note, "yellow"))
+    title = Text(f" {job.get('title') or job.get('pipeline') or 'job'} ", "bold", no_wrap=True, overflow="ellipsis")
+    style = _STYLES.get(str(job.get("status")), "") if ended else "dim"
+    return Panel(
+        Group(*lines), title=title, title_align="left", width=None, border_style=style, padding=(0, 2), box=box.ROUNDED
+    )
+
+
+def _stage_line(stage: Stage, *, current: bool, ended: bool, frame: int) -> Text:
+    running = [] if ended else stage.running
+    if running:
+        line = Text(f"{SPINNER[frame % len(SPINNER)]} ", "cyan")
+    elif stage.running:  # the job ended without it
+        line = Text("✗ ", "red")
+    else:
+        line = Text("✓ ", "green")
+    line.append(f"{stage.name:<12}", "bold" if current and not ended else "")
+    if list(stage.steps) != [stage.name]:
+        line.append(f" {len(stage.done)} of {len(stage.steps)}")
+        names = [name.removeprefix(f"{stage.name} ").removeprefix(f"{stage.name.rstrip('s')} ") for name in running]
+        if names:
+            more = f" and {len(names) - _SHOWN_STEPS} more" if len(names) > _SHOWN_STEPS else ""
+            line.append(f"  {', '.join(names[:_SHOWN_STEPS])}{more}", "dim")
+    for step, why in () if ended else list(stage.troubled.items())[:1]:
+        line.append(f"  {step}: {why}, again soon", "yellow")
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return line
+
+
+def _bar(job: Json, progress: Mapping[str, Any]) -> RenderableType:
+    done, total = len(progress.get("completed_steps") or ()), int(progress.get("total_steps") or 0)
+    percentage = float(progress.get("percentage") or 0)
+    words = f"{percentage:3.0f} %  {done}/{total} steps  {duration(elapsed(job))}"
+    eta = progress.get("eta_seconds")
+    if eta is not None and job.get("status") == "running" and percentage < 100:
+        words += f"  about {duration(float(eta))} left"
+    grid = Table.grid(padding=(0, 2), expand=True)
+    grid.add_column(ratio=1)
+    grid.add_column(no_wrap=True)
+    style = _STYLES.get(str(job.get("status")), "cyan")
+    grid.add_row(ProgressBar(100, percentage, complete_style=style, finished_style=style), Text(words))
+    return grid
+
+
+def error_text(error: Mapping[str, Any]) -> Text:
+    """Why a job failed, and where."""
+    text = Text(str(error.get("message") or error.get("code")), "red")
+    where = f"at {error['step']}" if error.get("step") else ""
+    tries = f"after {error['attempts']} attempts" if error.get("attempts") else ""
+    facts = ", ".join(part for part in (str(error.get("code") or ""), where, tries) if part)
+    return text.append(f"  ({facts})", "dim") if facts else text
+
+
+def plain_line(job: Json, event: Json, timeline: Timeline, said: str) -> str:
+    """One line of a log: time since the job was accepted, how far it was then, what happened."""
+    at, began = when(event.get("at")), when(job.get("created_at"))
+    passed = duration((at - began).total_seconds() if at and began else elapsed(job))
+    steps = f"{timeline.steps_done}/{timeline.total_steps}" if timeline.total_steps else ""
+    return f"{passed:>7}  {steps:>5}  {said}"
+
+
+def jobs_table(jobs: Iterable[Json], width: int) -> Table:
+    """The list of jobs, in at most `width` columns: the title gives way, the rest is shown whole."""
+    rows = [_job_row(job) for job in jobs]
+    names = ("id", "status", "pipeline", "title", "done", "cost", "created")
+    others = (i for i, name in enumerate(names) if name != "title")
+    taken = sum(max([len(names[i]), *(row[i].cell_len for row in rows)]) + 3 for i in others)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="dim")
+    for name in names:
+        right: Literal["left", "right"] = "right" if name in {"done", "cost"} else "left"
+        most = max(12, width - taken - 2) if name == "title" else None
+        table.add_column(name, justify=right, no_wrap=True, overflow="ellipsis", max_width=most)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _job_row(job: Json) -> list[Text]:
+    usd = float((job.get("cost") or {}).get("usd") or 0)
+    percentage = float((job.get("progress") or {}).get("percentage") or 0)
+    return [
+        Text(short_id(str(job["id"]))),
+        status_text(job),
+        Text(str(job.get("pipeline", ""))),
+        Text(str(job.get("title") or "")),
+        Text(f"{percentage:.0f} %"),
+        Text("simulated", "yellow") if is_simulated(job) and not usd else Text(dollars(usd)),
+        Text(ago(job.get("created_at")), "dim"),
+    ]
+
+
+def job_details(job: Json) -> RenderableType:
+    """All that a person wants to know of one job."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+
+    def row(name: str, value: object) -> None:
+        if value not in (None, "", [], {}):
+            table.add_row(name, value if isinstance(value, Text) else Text(str(value)))
+
+    progress = job.get("progress") or {}
+    done = progress.get("completed_steps") or []
+    row("id", job["id"])
+    row("status", status_text(job))
+    row("pipeline", job.get("pipeline"))
+    row("tags", ", ".join(job.get("tags") or ()))
+    row("models", ", ".join(job.get("models") or ()))
+    row("parent job", job.get("parent_job"))
+    row("waits for", _plain(job["waiting_for"]) if job.get("waiting_for") else None)
+    row(
+        "progress",
+        f"{float(progress.get('percentage') or 0):.0f} %, {len(done)} of {progress.get('total_steps')} steps",
+    )
+    row("now", " · ".join(p for p in (progress.get("stage"), progress.get("current_step")) if p))
+    row("done", ", ".join(done))
+    row("cost", cost_text(job) + (" (simulated)" if is_simulated(job) else ""))
+    row("took" if job.get("finished_at") else "runs for", duration(elapsed(job)) if job.get("started_at") else None)
+    row("run", job.get("run") if int(job.get("run") or 1) > 1 else None)
+    row("workflow", job.get("workflow_id"))
+    row("created", job.get("created_at"))
+    row("finished", job.get("finished_at"))
+    result = job.get("result") or {}
+    row("result", _plain(result["summary"]) if result.get("summary") else None)
+    for output in result.get("outputs") or ():
+        row("output", f"{output['name']}  {size(output['size'])}  {output['media_type']}")
+    if job.get("error"):
+        row("error", error_text(job["error"]))
+    title = Text(str(job.get("title") or job.get("pipeline") or "job"), "bold")
+    return Group(title, Text(), table)
+
+
+def _plain(value: object) -> str:
+    """Small JSON as words: `words: 1200, title: …`."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')}: {_plain(inner)}" for name, inner in value.items())
+    return str(value)
+
+
+def panel_width(console: Console) -> int:
+    """Columns for a panel on this console."""
+    return min(console.width, _WIDTH)

@@ -1,0 +1,153 @@
+"""The one list of error codes: which are transient, which fall through to the next model, their HTTP status."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from temporalio.exceptions import ApplicationError
+
+
+class ErrorType(StrEnum):
+    """Stable codes. They stand in problem documents, in failed jobs, in the ledger and as Temporal failure types."""
+
+    # What a user sent.
+    INVALID_REQUEST = "invalid_request"
+    UNKNOWN_PIPELINE = "unknown_pipeline"
+    UNKNOWN_MODEL = "unknown_model"
+    INVALID_CURSOR = "invalid_cursor"
+    UNAUTHENTICATED = "unauthenticated"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
+    INVALID_STATE = "invalid_state"
+    BODY_TOO_LARGE = "body_too_large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    RANGE_NOT_SATISFIABLE = "range_not_satisfiable"
+    # What a model or its provider answered.
+    RATE_LIMITED = "rate_limited"
+    OVERLOADED = "overloaded"
+    PROVIDER_ERROR = "provider_error"
+    PROVIDER_UNREACHABLE = "provider_unreachable"
+    MODEL_TIMEOUT = "model_timeout"
+    STREAM_CUT = "stream_cut"
+    MODEL_AUTH = "model_auth"
+    MODEL_BAD_REQUEST = "model_bad_request"
+    MODEL_REFUSED = "model_refused"
+    PROMPT_TOO_LONG = "prompt_too_long"
+    OUTPUT_INVALID = "output_invalid"
+    ALL_MODELS_FAILED = "all_models_failed"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    # Our own parts.
+    DATABASE_UNAVAILABLE = "database_unavailable"
+    STORE_UNAVAILABLE = "store_unavailable"
+    TEMPORAL_UNAVAILABLE = "temporal_unavailable"
+    ARTIFACT_MISSING = "artifact_missing"
+    EXPORT_FAILED = "export_failed"
+    CANCELLED = "cancelled"
+    TERMINATED = "terminated"
+    TIMED_OUT = "timed_out"
+    WORKFLOW_GONE = "workflow_gone"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True)
+class ErrorKind:
+    """What follows from an error code."""
+
+    title: str
+    status: int
+    transient: bool = False
+    """Temporal tries the same activity again."""
+    falls_through: bool = False
+    """The chain goes on with the next model, at once or, if transient, when the attempts at this one are used up."""
+
+
+ERRORS: dict[ErrorType, ErrorKind] = {
+    ErrorType.INVALID_REQUEST: ErrorKind("The request is not valid", 422),
+    ErrorType.UNKNOWN_PIPELINE: ErrorKind("There is no such pipeline", 422),
+    ErrorType.UNKNOWN_MODEL: ErrorKind("A model is unknown or not configured", 422, falls_through=True),
+    ErrorType.INVALID_CURSOR: ErrorKind("The cursor is not one of ours", 400),
+    ErrorType.UNAUTHENTICATED: ErrorKind("A valid API key is needed", 401),
+    ErrorType.NOT_FOUND: ErrorKind("There is no such thing here", 404),
+    ErrorType.METHOD_NOT_ALLOWED: ErrorKind("This resource does not take that method", 405),
+    ErrorType.IDEMPOTENCY_MISMATCH: ErrorKind("This Idempotency-Key was used with another body", 409),
+    ErrorType.INVALID_STATE: ErrorKind("The job's state does not allow this", 409),
+    ErrorType.BODY_TOO_LARGE: ErrorKind("The body is too large", 413),
+    ErrorType.UNSUPPORTED_MEDIA_TYPE: ErrorKind("The body's media type is not supported", 415),
+    ErrorType.RANGE_NOT_SATISFIABLE: ErrorKind("The range lies outside the artifact", 416),
+    ErrorType.RATE_LIMITED: ErrorKind("The provider limits the rate", 502, transient=True, falls_through=True),
+    ErrorType.OVERLOADED: ErrorKind("The provider is overloaded", 502, transient=True, falls_through=True),
+    ErrorType.PROVIDER_ERROR: ErrorKind("The provider failed", 502, transient=True, falls_through=True),
+    ErrorType.PROVIDER_UNREACHABLE: ErrorKind("The provider is unreachable", 502, transient=True, falls_through=True),
+    ErrorType.MODEL_TIMEOUT: ErrorKind("The model was silent for too long", 504, transient=True, falls_through=True),
+    ErrorType.STREAM_CUT: ErrorKind("The model's answer broke off", 502, transient=True, falls_through=True),
+    ErrorType.OUTPUT_INVALID: ErrorKind("The answer misses its schema", 502, transient=True, falls_through=True),
+    ErrorType.MODEL_AUTH: ErrorKind("The provider refused the key", 502, falls_through=True),
+    ErrorType.MODEL_BAD_REQUEST: ErrorKind("The provider refused the request", 502, falls_through=True),
+    ErrorType.MODEL_REFUSED: ErrorKind("The model declined to answer", 502, falls_through=True),
+    ErrorType.PROMPT_TOO_LONG: ErrorKind("The prompt is too long for the model", 502, falls_through=True),
+    ErrorType.ALL_MODELS_FAILED: ErrorKind("Every model of the chain failed", 502),
+    ErrorType.ATTEMPTS_EXHAUSTED: ErrorKind("A step was cut off too often", 500),
+    ErrorType.DATABASE_UNAVAILABLE: ErrorKind("The database is unavailable", 503, transient=True),
+    ErrorType.STORE_UNAVAILABLE: ErrorKind("The artifact store is unavailable", 503, transient=True),
+    ErrorType.TEMPORAL_UNAVAILABLE: ErrorKind("Temporal is unavailable", 503, transient=True),
+    ErrorType.ARTIFACT_MISSING: ErrorKind("The bytes of an artifact are gone", 500),
+    ErrorType.EXPORT_FAILED: ErrorKind("The document could not be typeset", 500),
+    ErrorType.CANCELLED: ErrorKind("The job was cancelled", 409),
+    ErrorType.TERMINATED: ErrorKind("The workflow was terminated from outside", 500),
+    ErrorType.TIMED_OUT: ErrorKind("The workflow ran out of time", 500),
+    ErrorType.WORKFLOW_GONE: ErrorKind("The workflow is gone from Temporal", 500),
+    ErrorType.INTERNAL: ErrorKind("Something failed inside Atelier", 500),
+}
+
+
+class AtelierError(Exception):
+    """An error that a user or the workflow can act on: a code, a sentence, and details as JSON.
+
+    `retry_after` is how long the other side asked us to wait; it becomes Temporal's next retry delay, or the
+    Retry-After header. `final` ends the retries even of a transient error: the attempts are used up.
+    """
+
+    def __init__(
+        self,
+        type: ErrorType,
+        message: str,
+        *,
+        details: dict[str, Any] | None = None,
+        retry_after: timedelta | None = None,
+        final: bool = False,
+    ) -> None:
+        # Neither Postgres nor a reader has a use for a NUL, which a provider's message may hold.
+        message = message.replace("\x00", "")
+        super().__init__(message)
+        self.type = type
+        self.message = message
+        self.details = details or {}
+        self.retry_after = retry_after
+        self.final = final
+
+    @property
+    def kind(self) -> ErrorKind:
+        """What follows from this error's code."""
+        return ERRORS[self.type]
+
+
+MESSAGE_LIMIT = 2_000
+"""Characters of an error message that go into a history or a row: a provider may answer with a page of HTML."""
+
+
+def as_failure(error: AtelierError) -> ApplicationError:
+    """The Temporal failure of an error."""
+    return ApplicationError(
+        error.message[:MESSAGE_LIMIT],
+        error.details,
+        type=error.type.value,
+        non_retryable=error.final or not error.kind.transient,
+        next_retry_delay=error.retry_after,
+    )
+
+
+def error_type(value: str) -> ErrorType:
+    """The code that a Temporal failure carries; anything unknown is `internal`."""
+    return ErrorType(value) if value in set(ErrorType) else ErrorType.INTERNAL

@@ -1,0 +1,1 @@
+"""Postgres: tables, the connection pool, and the repositories, where all SQL lives."""

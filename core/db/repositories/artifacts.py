@@ -1,0 +1,92 @@
+"""Artifacts: which files a job made. The bytes are in the artifact store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.contracts.base import ArtifactRef
+from core.contracts.errors import AtelierError, ErrorType
+
+
+@dataclass(frozen=True)
+class ArtifactRecord:
+    """One file of a job. `role` is `output` for what the user asked for, `working` for what steps pass on."""
+
+    id: str
+    job_id: str
+    step: str
+    name: str
+    role: str
+    ref: ArtifactRef
+    simulated: bool
+    created_at: datetime
+
+
+_COLUMNS = "id, owner_id, job_id, step, name, role, sha256, size, media_type, simulated, created_at"
+
+
+class ArtifactRepository:
+    """Reads artifacts."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def of_job(self, owner_id: str, job_id: str) -> list[ArtifactRecord]:
+        """The files of a job, outputs first, oldest first. Raises `NOT_FOUND` for a job that is not the owner's."""
+        known = await self._connection.execute(
+            text("SELECT 1 FROM jobs WHERE id = :job_id AND owner_id = :owner_id"),
+            {"job_id": job_id, "owner_id": owner_id},
+        )
+        if known.first() is None:
+            raise AtelierError(ErrorType.NOT_FOUND, f"There is no job {job_id}.", details={"job_id": job_id})
+        rows = await self._connection.execute(
+            text(
+                f"SELECT {_COLUMNS} FROM artifacts WHERE job_id = :job_id AND owner_id = :owner_id "
+                "ORDER BY role, created_at, name"
+            ),
+            {"job_id": job_id, "owner_id": owner_id},
+        )
+        return [_record(row) for row in rows]
+
+    async def get(self, owner_id: str, artifact_id: str) -> ArtifactRecord:
+        """One file. Raises `NOT_FOUND`, also for another owner's."""
+        row = (
+            await self._connection.execute(
+                text(f"SELECT {_COLUMNS} FROM artifacts WHERE id = :id AND owner_id = :owner_id"),
+                {"id": artifact_id, "owner_id": owner_id},
+            )
+        ).first()
+        if row is None:
+            raise AtelierError(
+                ErrorType.NOT_FOUND, f"There is no artifact {artifact_id}.", details={"artifact_id": artifact_id}
+            )
+        return _record(row)
+
+    async def referenced(self, keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those of the (owner, sha256) pairs that a row refers to."""
+        rows = await self._connection.execute(
+            text(
+                "SELECT DISTINCT a.owner_id, a.sha256 FROM artifacts a "
+                "JOIN unnest(CAST(:owners AS uuid[]), CAST(:shas AS text[])) AS k(owner_id, sha256) "
+                "ON a.owner_id = k.owner_id AND a.sha256 = k.sha256"
+            ),
+            {"owners": [owner for owner, _ in keys], "shas": [sha for _, sha in keys]},
+        )
+        return {(str(row.owner_id), row.sha256) for row in rows}
+
+
+def _record(row: Row[Any]) -> ArtifactRecord:
+    return ArtifactRecord(
+        id=str(row.id),
+        job_id=str(row.job_id),
+        step=row.step,
+        name=row.name,
+        role=row.role,
+        ref=ArtifactRef(owner_id=str(row.owner_id), sha256=row.sha256, size=row.size, media_type=row.media_type),
+        simulated=row.simulated,
+        created_at=row.created_at,
+    )

@@ -1,0 +1,128 @@
+"""Events of a job: appended under the job row's lock, gapless, each once."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.contracts.base import Json
+from core.contracts.jobs import ENDED, Event, EventType, JobStatus
+from core.contracts.names import EVENTS_CHANNEL
+
+_PARTS = """
+    job AS (
+        UPDATE jobs SET event_seq = event_seq + 1, updated_at = now(){sets}
+        WHERE id = :job_id{where}
+          AND NOT EXISTS (SELECT 1 FROM events WHERE job_id = :job_id AND key = :key)
+        RETURNING id, event_seq, steps_done, total_steps, cost_usd
+    ), event AS (
+        INSERT INTO events (job_id, seq, type, key, data, created_at)
+        SELECT id, event_seq, :type, :key, CAST(:data AS jsonb){progress}, clock_timestamp() FROM job
+    )
+"""
+_PROGRESS = """
+    || jsonb_build_object('steps_done', steps_done, 'total_steps', total_steps, 'cost_usd', trim_scale(cost_usd))"""
+
+NOTIFY = f"pg_notify('{EVENTS_CHANNEL}', id || ':' || event_seq)"
+"""What the statement around `append_parts` selects from `job`, so that listeners hear of the event."""
+
+
+def append_parts(sets: Mapping[str, str], *, where: str = "", progress: bool = False) -> str:
+    """Two parts of a WITH: `job`, the changed row, and `event`, which tells of it; see `EventRepository.append`."""
+    return _PARTS.format(
+        sets="".join(f", {column} = {expression}" for column, expression in sets.items()),
+        where=f" AND {where}" if where else "",
+        progress=_PROGRESS if progress else "",
+    )
+
+
+def append_values(job_id: str, type: EventType, key: str, data: Json) -> Json:
+    """The parameters of `append_parts`, beside those of `sets` and `where`."""
+    return {"job_id": job_id, "type": type.value, "key": key, "data": json.dumps(data)}
+
+
+@lru_cache(maxsize=256)
+def prepared(statement: str) -> TextClause:
+    """The statement, parsed once: finding its parameters takes as long as sending it."""
+    return text(statement)
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a job's events go, and whether no more are to come unless it is retried."""
+
+    last_seq: int
+    ended: bool
+
+
+class EventRepository:
+    """Appends and reads events."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def append(
+        self,
+        job_id: str,
+        type: EventType,
+        key: str,
+        data: Json | None = None,
+        *,
+        sets: Mapping[str, str] | None = None,
+        where: str = "",
+        values: Mapping[str, Any] | None = None,
+        progress: bool = False,
+    ) -> int | None:
+        """Change the job's row and append the event that tells of it, in one statement.
+
+        `sets` maps columns to SQL expressions and `where` narrows the row, both with `values` as parameters: only
+        the code of this package writes them. None when the row did not fit or the event is there already. The
+        number is taken under the row's lock, which is held until the commit: make this the transaction's last
+        statement, so that readers never see 7 before 6 and writers wait for one another as short as can be.
+        """
+        parts = append_parts(sets or {}, where=where, progress=progress)
+        row = (
+            await self._connection.execute(
+                prepared(f"WITH {parts} SELECT event_seq, {NOTIFY} FROM job"),
+                {**append_values(job_id, type, key, data or {}), **(values or {})},
+            )
+        ).first()
+        return None if row is None else int(row.event_seq)
+
+    async def position(self, owner_id: str, job_id: str) -> Position | None:
+        """Where a job's events end; None when there is no such job of the owner's."""
+        row = (
+            await self._connection.execute(
+                text("SELECT event_seq, status FROM jobs WHERE id = :job_id AND owner_id = :owner_id"),
+                {"job_id": job_id, "owner_id": owner_id},
+            )
+        ).first()
+        return None if row is None else Position(row.event_seq, JobStatus(row.status) in ENDED)
+
+    async def after(self, job_id: str, seq: int, limit: int = 500) -> list[Event]:
+        """Events with a greater number, in order."""
+        rows = await self._connection.execute(
+            text(
+                "SELECT seq, type, created_at, data::text AS data FROM events WHERE job_id = :job_id AND seq > :seq "
+                "ORDER BY seq LIMIT :limit"
+            ),
+            {"job_id": job_id, "seq": seq, "limit": limit},
+        )
+        return [
+            Event(
+                seq=row.seq,
+                type=EventType(row.type),
+                at=row.created_at,
+                data=json.loads(row.data),
+            )
+            for row in rows
+        ]
+
+
+def one_of(statuses: frozenset[JobStatus]) -> str:
+    """SQL that is true of a job in one of the statuses."""
+    return "status IN (" + ", ".join(f"'{status.value}'" for status in sorted(statuses)) + ")"

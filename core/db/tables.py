@@ -1,0 +1,207 @@
+"""The tables, as the migrations make them; a test fails when the two differ."""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_NOW = text("now()")
+_ZERO = text("0")
+
+
+def _at(name: str, *, required: bool = False) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=not required, server_default=_NOW if required else None)
+
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    _at("created_at", required=True),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, ForeignKey("owners.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    # SHA-256 of a token of 256 random bits: no slow hash is needed for what cannot be guessed.
+    Column("token_sha256", Text, nullable=False),
+    _at("created_at", required=True),
+    _at("revoked_at"),
+    UniqueConstraint("token_sha256"),
+    Index(None, "owner_id"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, ForeignKey("owners.id", ondelete="CASCADE"), nullable=False),
+    Column("pipeline", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("tags", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("input", JSONB, nullable=False),
+    Column("models", ARRAY(Text), nullable=False),
+    Column("idempotency_key", Text),
+    Column("body_sha256", Text, nullable=False),
+    Column("parent_job", Uuid),
+    # State, as readers see it.
+    Column("status", Text, nullable=False, server_default=text("'pending'")),
+    Column("stage", Text, nullable=False, server_default=text("''")),
+    Column("current_step", Text, nullable=False, server_default=text("''")),
+    Column("steps_done", Integer, nullable=False, server_default=_ZERO),
+    Column("total_steps", Integer, nullable=False, server_default=_ZERO),
+    Column("waiting_for", JSONB),
+    Column("cost_usd", Numeric(18, 8), nullable=False, server_default=_ZERO),
+    Column("input_tokens", BigInteger, nullable=False, server_default=_ZERO),
+    Column("output_tokens", BigInteger, nullable=False, server_default=_ZERO),
+    Column("cached_tokens", BigInteger, nullable=False, server_default=_ZERO),
+    Column("simulated", Boolean, nullable=False, server_default=text("false")),
+    Column("error", JSONB),
+    Column("result", JSONB),
+    Column("event_seq", BigInteger, nullable=False, server_default=_ZERO),
+    # The run that carries it.
+    Column("run", Integer, nullable=False, server_default=text("1")),
+    Column("workflow_run_id", Text),
+    _at("claimed_at"),
+    _at("dispatched_at"),
+    Column("dispatched_run_id", Text),
+    # When it was last compared with Temporal.
+    _at("checked_at"),
+    # What a person wants of it. `*_sent` is what Temporal has been told.
+    _at("cancel_requested_at"),
+    _at("cancel_sent_at"),
+    Column("paused", Boolean, nullable=False, server_default=text("false")),
+    Column("control_seq", Integer, nullable=False, server_default=_ZERO),
+    Column("control_sent", Integer, nullable=False, server_default=_ZERO),
+    _at("created_at", required=True),
+    _at("updated_at", required=True),
+    _at("started_at"),
+    _at("finished_at"),
+    UniqueConstraint("owner_id", "idempotency_key"),
+    CheckConstraint(
+        "status IN ('pending', 'running', 'waiting_for_input', 'waiting_for_budget', 'paused', 'completed', "
+        "'failed', 'cancelled')",
+        name="status",
+    ),
+    Index("ix_jobs_owner_id_id", "owner_id", "id"),
+    Index("ix_jobs_owner_id_status_id", "owner_id", "status", "id"),
+    Index("ix_jobs_tags", "tags", postgresql_using="gin"),
+    Index("ix_jobs_to_start", "id", postgresql_where=text("status = 'pending' AND dispatched_at IS NULL")),
+    Index("ix_jobs_alive", "id", postgresql_where=text("status NOT IN ('completed', 'failed', 'cancelled')")),
+    # Every step updates its job's row: room on the page keeps those updates off the indexes (HOT).
+    postgresql_with={"fillfactor": 70},
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("step", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("run", Integer, nullable=False),
+    Column("attempt_id", Uuid),
+    Column("result", JSONB, nullable=False),
+    _at("created_at", required=True),
+    PrimaryKeyConstraint("job_id", "step", "revision"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, ForeignKey("owners.id", ondelete="CASCADE"), nullable=False),
+    # No foreign key: when a job is deleted the amounts stay, and `detached` says so.
+    Column("job_id", Uuid, nullable=False),
+    Column("detached", Boolean, nullable=False, server_default=text("false")),
+    Column("pipeline", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("run", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("prompt_name", Text, nullable=False),
+    Column("prompt_version", Integer, nullable=False),
+    Column("prompt_characters", Integer, nullable=False),
+    Column("outcome", Text, nullable=False, server_default=text("'open'")),
+    Column("answered", Boolean, nullable=False, server_default=text("false")),
+    Column("input_tokens", Integer, nullable=False, server_default=_ZERO),
+    Column("output_tokens", Integer, nullable=False, server_default=_ZERO),
+    Column("cached_tokens", Integer, nullable=False, server_default=_ZERO),
+    Column("usd", Numeric(18, 8)),
+    Column("latency_ms", Integer),
+    Column("first_token_ms", Integer),
+    Column("simulated", Boolean, nullable=False, server_default=text("false")),
+    Column("error_type", Text),
+    Column("error_message", Text),
+    _at("started_at", required=True),
+    _at("finished_at"),
+    CheckConstraint(
+        "outcome IN ('open', 'ok', 'failed', 'cancelled', 'unknown', 'superseded')",
+        name="outcome",
+    ),
+    Index("ix_attempts_job_id_step_revision", "job_id", "step", "revision"),
+    Index("ix_attempts_owner_id_started_at", "owner_id", "started_at"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("data", JSONB, nullable=False, server_default=text("'{}'")),
+    _at("created_at", required=True),
+    PrimaryKeyConstraint("job_id", "seq"),
+    UniqueConstraint("job_id", "key"),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, ForeignKey("owners.id", ondelete="CASCADE"), nullable=False),
+    Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("step", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("simulated", Boolean, nullable=False, server_default=text("false")),
+    _at("created_at", required=True),
+    UniqueConstraint("job_id", "step", "revision", "name"),
+    CheckConstraint("role IN ('output', 'working')", name="role"),
+    Index("ix_artifacts_owner_id_sha256", "owner_id", "sha256"),
+)

@@ -1,0 +1,1 @@
+"""Prompts as Markdown files, `<pipeline>/<name>.md`, each with the composer that answers it without a model."""

@@ -1,0 +1,1 @@
+"""The prompts of `longform`, and what the simulator answers to them."""

@@ -1,0 +1,84 @@
+"""What the gateway asks of a provider: one call, one request on the wire, one typed answer or one typed failure."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from core.contracts.errors import AtelierError, ErrorType
+from core.contracts.llm import Usage
+
+T = TypeVar("T", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt that is filled in. `inputs` are what it was filled with: the simulator composes from them."""
+
+    name: str
+    version: int
+    system: str
+    user: str
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def characters(self) -> int:
+        """Length of all that is sent as text."""
+        return len(self.system) + len(self.user)
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request to one model. `model` is without its provider's name."""
+
+    model: str
+    prompt: Prompt
+    output: type[T]
+    max_output_tokens: int = 8_192
+
+
+@dataclass(frozen=True)
+class Reply(Generic[T]):
+    """A valid answer and what it used. `first_token` is None where the provider does not stream."""
+
+    output: T
+    usage: Usage
+    first_token: timedelta | None = None
+    simulated: bool = False
+
+
+class ModelFailure(AtelierError):
+    """A call that failed. `answered` says whether the provider got the request and answered, so may bill it;
+    `usage` is what it reported before it failed."""
+
+    def __init__(
+        self,
+        type: ErrorType,
+        message: str,
+        *,
+        answered: bool,
+        usage: Usage | None = None,
+        retry_after: timedelta | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(type, message, details=details, retry_after=retry_after)
+        self.answered = answered
+        self.usage = usage or Usage()
+
+
+class Provider(ABC):
+    """One way to reach models. `ask` sends exactly one request and never tries again: Temporal does."""
+
+    name: str
+    simulated: bool = False
+
+    @abstractmethod
+    async def ask(self, call: Call[T]) -> Reply[T]:
+        """Ask once. Raises `ModelFailure`; a cancelled call closes its connection before it returns."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close the connections."""

@@ -1,0 +1,159 @@
+"""The API's description of itself."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import BaseModel
+
+from api import examples
+from api.app import create_app
+from api.schemas import (
+    ArtifactList,
+    JobList,
+    JobPatch,
+    JobSubmission,
+    JobView,
+    Live,
+    Problem,
+    Ready,
+)
+from core.contracts.errors import ErrorType
+from core.contracts.longform import LongformInput
+from tests.api.conftest import NOWHERE, Api, make_settings
+
+Operation = tuple[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The OpenAPI document; no server is needed to make it."""
+    return create_app(make_settings("postgresql://nobody@localhost/none", tmp_path_factory.mktemp("home"))).openapi()
+
+
+def _operations(document: dict[str, Any]) -> Iterator[Operation]:
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def test_every_body_has_an_example(document: dict[str, Any]) -> None:
+    bodies = 0
+    for name, operation in _operations(document):
+        described = [operation["requestBody"]] if "requestBody" in operation else []
+        for body in [*described, *operation["responses"].values()]:
+            for media_type, content in body.get("content", {}).items():
+                bodies += 1
+                assert "example" in content or content.get("examples"), f"{name} {media_type}"
+                assert content["schema"], f"{name} {media_type}"
+    assert bodies > 50
+
+
+def test_examples_keep_their_nulls(document: dict[str, Any]) -> None:
+    accepted = document["paths"]["/v1/jobs"]["post"]["responses"]["202"]["content"]["application/json"]
+    assert accepted["example"] == examples.PENDING
+
+
+def test_every_operation_is_told(document: dict[str, Any]) -> None:
+    told = dict(_operations(document))
+    assert set(told) == {
+        "POST /v1/jobs",
+        "GET /v1/jobs",
+        "GET /v1/jobs/{job_id}",
+        "PATCH /v1/jobs/{job_id}",
+        "DELETE /v1/jobs/{job_id}",
+        "POST /v1/jobs/{job_id}/cancel",
+        "POST /v1/jobs/{job_id}/pause",
+        "POST /v1/jobs/{job_id}/resume",
+        "POST /v1/jobs/{job_id}/retry",
+        "GET /v1/jobs/{job_id}/events",
+        "GET /v1/jobs/{job_id}/artifacts",
+        "GET /v1/artifacts/{artifact_id}",
+        "HEAD /v1/artifacts/{artifact_id}",
+        "GET /v1/health/live",
+        "GET /v1/health/ready",
+    }
+    for name, operation in told.items():
+        assert operation["summary"], name
+        assert operation["description"], name
+        if "/health/" in name:
+            assert operation["security"] == []
+        else:
+            assert {"401", "503"} <= set(operation["responses"]), name
+    assert document["security"] == [{"key": []}]
+    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    def references(value: object) -> Iterator[str]:
+        if isinstance(value, dict):
+            if isinstance(value.get("$ref"), str):
+                yield value["$ref"]
+            for inner in value.values():
+                yield from references(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from references(inner)
+
+    found = set(references(document))
+    assert "#/components/schemas/LongformInput" in found
+    schemas = document["components"]["schemas"]
+    assert {name.rpartition("/")[2] for name in found} <= set(schemas)
+    assert "HTTPValidationError" not in schemas
+
+
+@pytest.mark.parametrize(
+    ("model", "example"),
+    [
+        (JobSubmission, examples.SUBMISSION),
+        (LongformInput, examples.SUBMISSION["input"]),
+        (JobPatch, examples.PATCH),
+        (JobView, examples.PENDING),
+        (JobView, examples.RUNNING),
+        (JobView, examples.PAUSING),
+        (JobView, examples.CANCELLING),
+        (JobView, examples.RETRIED),
+        (JobView, examples.COMPLETED),
+        (JobList, examples.JOBS),
+        (ArtifactList, examples.ARTIFACTS),
+        (Live, examples.LIVE),
+        (Ready, examples.READY),
+        (Ready, examples.NOT_READY),
+    ],
+)
+def test_examples_fit_their_models(model: type[BaseModel], example: dict[str, Any]) -> None:
+    model.model_validate(example)
+
+
+def test_examples_of_problems_fit(document: dict[str, Any]) -> None:
+    for name, operation in _operations(document):
+        for status, response in operation["responses"].items():
+            for code, example in (
+                response.get("content", {}).get("application/problem+json", {}).get("examples", {}).items()
+            ):
+                found = Problem.model_validate(example["value"])
+                assert (found.code, found.status) == (ErrorType(code), int(status)), name
+
+
+async def test_the_documentation_is_served(api: Api) -> None:
+    async with httpx.AsyncClient(base_url=api.url) as client:
+        page = await client.get("/docs")
+        assert page.headers["content-type"].startswith("text/html")
+        assert "/openapi.json" in page.text
+        # Everything the page loads comes from here: it works on a machine without a way out.
+        loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+        assert loaded
+        for address in loaded:
+            assert address.startswith(api.url)
+            assert (await client.get(address)).status_code == 200
+        assert (await client.get("/openapi.json")).json()["info"]["title"] == "Atelier"
+
+
+def test_settings_that_name_no_servers(tmp_path_factory: pytest.TempPathFactory) -> None:
+    whole = make_settings("postgresql://nobody@localhost/none", tmp_path_factory.mktemp("home"))
+    assert whole.temporal_address == NOWHERE
+    for missing in ("database_url", "temporal_address"):
+        with pytest.raises(ValueError, match=missing.upper()):
+            create_app(whole.model_copy(update={missing: None}))

@@ -1,0 +1,137 @@
+"""Record the histories that `test_replay.py` replays: `python -m tests.replay.record`.
+
+A history is recorded once and never again: a change that breaks one is gated by `workflow.patched`, and new
+behaviour adds a scenario with a file of its own. So a file that exists is left as it is.
+"""
+
+import asyncio
+import contextlib
+import json
+import re
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+
+from core.contracts.errors import AtelierError, ErrorType
+from core.contracts.jobs import Control
+from core.embedded.temporal import EmbeddedTemporal
+from core.temporal import connect, prepare_namespace
+from tests.support.scripted import ScriptedJobs, ScriptedLongform, request, scripted_workers, start
+
+HISTORIES = Path(__file__).parent / "histories"
+HAIKU = "anthropic:claude-haiku-4-5"
+Handle = WorkflowHandle[Any, Any]
+Scenario = Callable[[Client, ScriptedJobs, ScriptedLongform], Awaitable[Handle]]
+
+
+async def happy(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """Every step at the first attempt."""
+    return await start(client, request())
+
+
+async def paused(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """Paused while the first step runs, and let go on."""
+    reached, gate = longform.hold("decompose")
+    handle = await start(client, request())
+    await reached.wait()
+    await handle.signal("control_changed", Control(seq=1, paused=True))
+    gate.set()
+    await jobs.until_said("paused")
+    await handle.signal("control_changed", Control(seq=2, paused=False))
+    return handle
+
+
+async def cancelled(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """Cancelled in the fan-out."""
+    reached, _ = longform.hold("section s2")
+    handle = await start(client, request())
+    await reached.wait()
+    await handle.cancel()
+    return handle
+
+
+async def failed(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """Failed in assembly."""
+    longform.failures["assemble"] = AtelierError(ErrorType.ARTIFACT_MISSING, "The outline is gone.")
+    return await start(client, request())
+
+
+async def retried(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """The second run of a job that failed in assembly."""
+    with contextlib.suppress(WorkflowFailureError):
+        await (await failed(client, jobs, longform)).result()
+    longform.failures.clear()
+    return await start(client, request(run=2))
+
+
+async def fallback(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """The first model is overloaded for one section; the second writes it."""
+    longform.failures[f"section s2 {HAIKU}"] = AtelierError(
+        ErrorType.OVERLOADED, "The provider is overloaded.", details={"attempts": 3}, final=True
+    )
+    return await start(client, request())
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "longform-happy": happy,
+    "longform-paused": paused,
+    "longform-cancelled": cancelled,
+    "longform-failed": failed,
+    "longform-retried": retried,
+    "longform-fallback": fallback,
+}
+
+
+async def record(client: Client, scenario: Scenario) -> str:
+    """Run one scenario to its end. Its history as JSON."""
+    jobs, longform = ScriptedJobs(), ScriptedLongform()
+    async with scripted_workers(client, jobs, longform):
+        handle = await scenario(client, jobs, longform)
+        with contextlib.suppress(WorkflowFailureError):
+            await handle.result()
+        return json.dumps(scrub(json.loads((await handle.fetch_history()).to_json())), indent=1)
+
+
+def scrub(value: Any) -> Any:
+    """Without what tells of the machine and means nothing to a replay: stack traces, and who polled."""
+    if isinstance(value, str):
+        return re.sub(r"\d+@[\w.-]+", "recorder", value)
+    if isinstance(value, dict):
+        return {name: scrub(inner) for name, inner in value.items() if name != "stackTrace"}
+    return [scrub(inner) for inner in value] if isinstance(value, list) else value
+
+
+@asynccontextmanager
+async def recording_client(namespaces: list[str]) -> AsyncIterator[Callable[[str], Awaitable[Client]]]:
+    """A server of its own, with a namespace a scenario."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = EmbeddedTemporal(Path(folder), namespaces=namespaces, ui=False)
+        address = await asyncio.to_thread(server.start)
+
+        async def client(namespace: str) -> Client:
+            await prepare_namespace(address, namespace, timedelta(days=1))
+            return await connect(address, namespace)
+
+        try:
+            yield client
+        finally:
+            await asyncio.to_thread(server.stop)
+
+
+async def main() -> None:
+    """Record what is missing."""
+    HISTORIES.mkdir(exist_ok=True)
+    missing = [name for name in SCENARIOS if not (HISTORIES / f"{name}.json").exists()]
+    async with recording_client(missing) as client:
+        for name in missing:
+            (HISTORIES / f"{name}.json").write_text(await record(await client(name), SCENARIOS[name]) + "\n")
+            print(f"recorded {name}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,224 @@
+"""The auditor: reads everything a run left behind and proves that it adds up. Every pipeline's tests end with it."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Row, text
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import Replayer
+
+from core.artifacts.store import ArtifactStore
+from core.contracts.jobs import ENDED, ENDING_EVENTS, JobStatus
+from core.contracts.names import workflow_id
+from core.db.engine import Database
+from core.db.repositories.artifacts import ArtifactRepository
+from tests.support.stack import eventually
+from tests.support.wire import WireProvider
+from worker.registry import WORKFLOWS
+from worker.sandbox import runner
+
+# How a workflow may have ended when its job's row says how the job ended.
+FITTING = {
+    JobStatus.COMPLETED: {WorkflowExecutionStatus.COMPLETED},
+    JobStatus.FAILED: {
+        WorkflowExecutionStatus.FAILED,
+        WorkflowExecutionStatus.TERMINATED,
+        WorkflowExecutionStatus.TIMED_OUT,
+        # It was cancelled while it told of its failure.
+        WorkflowExecutionStatus.CANCELED,
+    },
+    JobStatus.CANCELLED: {
+        WorkflowExecutionStatus.CANCELED,
+        WorkflowExecutionStatus.TERMINATED,
+        # It found its job cancelled before it began.
+        WorkflowExecutionStatus.FAILED,
+    },
+}
+WAITING = {JobStatus.PAUSED, JobStatus.WAITING_FOR_INPUT, JobStatus.WAITING_FOR_BUDGET}
+
+
+@dataclass
+class Audit:
+    """What is read, and what was found wrong."""
+
+    database: Database
+    store: ArtifactStore
+    temporal: Client
+    wires: Sequence[WireProvider] = ()
+    workflows: Sequence[type[Any]] = tuple(WORKFLOWS)
+    replays: int = 12
+    """Histories that are replayed: every path that one test walks, without every job of a crowd."""
+    wrong: list[str] = field(default_factory=list)
+
+    async def check(self) -> None:
+        """Read all, and fail with everything that does not add up."""
+        tables = {name: await self._rows(name) for name in ("jobs", "steps", "attempts", "events", "artifacts")}
+        jobs = {row.id: row for row in tables["jobs"]}
+        for job in jobs.values():
+            self._check_state(job)
+            await self._check_workflow(job)
+        self._check_steps(jobs, tables["steps"], tables["attempts"])
+        self._check_events(jobs, tables["events"], tables["steps"])
+        self._check_costs(jobs, tables["attempts"])
+        self._check_requests(tables["attempts"])
+        await self._check_artifacts(tables["artifacts"], tables["steps"])
+        assert not self.wrong, "the auditor found:\n- " + "\n- ".join(self.wrong)
+
+    async def _rows(self, table: str) -> Sequence[Row[Any]]:
+        async with self.database.transaction() as connection:
+            return (await connection.execute(text(f"SELECT * FROM {table}"))).all()
+
+    def _expect(self, holds: bool, message: str) -> None:
+        if not holds:
+            self.wrong.append(message)
+
+    def _check_state(self, job: Row[Any]) -> None:
+        status = JobStatus(job.status)
+        if status in ENDED:
+            self._expect(job.finished_at is not None, f"job {job.id} is {status} and has no end")
+            self._expect((job.error is not None) == (status is JobStatus.FAILED), f"job {job.id}: error and {status}")
+            self._expect(
+                (job.result is not None) == (status is JobStatus.COMPLETED), f"job {job.id}: result and {status}"
+            )
+        else:
+            reason = job.paused if status is JobStatus.PAUSED else job.waiting_for
+            self._expect(status in WAITING and bool(reason), f"job {job.id} is {status} and says no reason")
+        if status is JobStatus.COMPLETED:
+            self._expect(
+                job.steps_done == job.total_steps, f"job {job.id}: {job.steps_done} of {job.total_steps} steps done"
+            )
+
+    async def _check_workflow(self, job: Row[Any]) -> None:
+        status = JobStatus(job.status)
+        if status not in ENDED:
+            return
+        handle = self.temporal.get_workflow_handle(workflow_id(job.pipeline, str(job.id)))
+        try:
+            # The row is closed by the workflow's last activity, an instant before the workflow itself.
+            ended = await eventually(
+                handle.describe, lambda seen: seen.status is not WorkflowExecutionStatus.RUNNING, 10
+            )
+        except RPCError as error:
+            self._expect(error.status is RPCStatusCode.NOT_FOUND, f"job {job.id}: {error}")
+            self._expect(job.workflow_run_id is None, f"job {job.id} ran, and Temporal does not know it")
+            return
+        self._expect(ended.status in FITTING[status], f"job {job.id} is {status}, its workflow {ended.status}")
+        if job.workflow_run_id is not None and self.replays > 0:
+            self.replays -= 1
+            await self._replay(await handle.fetch_history())
+
+    async def _replay(self, history: WorkflowHistory) -> None:
+        replayer = Replayer(workflows=self.workflows, workflow_runner=runner(), data_converter=pydantic_data_converter)
+        result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
+        self._expect(result.replay_failure is None, f"{history.workflow_id} does not replay: {result.replay_failure}")
+
+    def _check_steps(self, jobs: dict[Any, Row[Any]], steps: Iterable[Row[Any]], attempts: Iterable[Row[Any]]) -> None:
+        by_id = {attempt.id: attempt for attempt in attempts}
+        steps_of = defaultdict(set)
+        stored_by = set()
+        for step in steps:
+            self._expect(step.job_id in jobs, f"step {step.step} of no job")
+            steps_of[step.job_id].add(step.step)
+            if step.attempt_id is not None:
+                stored_by.add(step.attempt_id)
+                attempt = by_id.get(step.attempt_id)
+                self._expect(
+                    attempt is not None and attempt.outcome == "ok",
+                    f"step {step.step} of {step.job_id} rests on an attempt that is {attempt and attempt.outcome}",
+                )
+        for job in jobs.values():
+            self._expect(job.steps_done == len(steps_of[job.id]), f"job {job.id} counts {job.steps_done} steps")
+        for attempt in by_id.values():
+            self._expect(attempt.job_id in jobs or attempt.detached, f"attempt {attempt.id} of no job")
+            self._expect(
+                attempt.outcome != "ok" or attempt.id in stored_by or attempt.detached,
+                f"attempt {attempt.id} at {attempt.step} is ok and stored nothing",
+            )
+            owner = jobs.get(attempt.job_id)
+            self._expect(
+                attempt.outcome != "open" or (owner is not None and JobStatus(owner.status) not in ENDED),
+                f"attempt {attempt.id} at {attempt.step} is open although its job ended",
+            )
+
+    def _check_events(self, jobs: dict[Any, Row[Any]], events: Iterable[Row[Any]], steps: Iterable[Row[Any]]) -> None:
+        streams = defaultdict(list)
+        for event in events:
+            streams[event.job_id].append(event)
+        completed = Counter((step.job_id, f"step:{step.step}:{step.revision}:completed") for step in steps)
+        for job in jobs.values():
+            stream = sorted(streams.pop(job.id, []), key=lambda event: event.seq)
+            numbers = [event.seq for event in stream]
+            self._expect(
+                numbers == list(range(1, job.event_seq + 1)), f"job {job.id}: events {numbers}, row {job.event_seq}"
+            )
+            self._expect(bool(stream) and stream[0].type == "job.accepted", f"job {job.id} was never accepted")
+            keys = {event.key for event in stream}
+            missing = [key for owner, key in completed if owner == job.id and key not in keys]
+            self._expect(not missing, f"job {job.id}: no event tells of {missing}")
+            if JobStatus(job.status) in ENDED:
+                endings = [event.type for event in stream if event.key == f"run:{job.run}:ended"]
+                self._expect(
+                    endings == [ENDING_EVENTS[JobStatus(job.status)]], f"job {job.id} is {job.status}: {endings}"
+                )
+        self._expect(not streams, f"events of no job: {list(streams)}")
+
+    def _check_costs(self, jobs: dict[Any, Row[Any]], attempts: Sequence[Row[Any]]) -> None:
+        for job in jobs.values():
+            own = [attempt for attempt in attempts if attempt.job_id == job.id]
+            for of_job, of_attempt in (
+                ("cost_usd", "usd"),
+                ("input_tokens", "input_tokens"),
+                ("output_tokens", "output_tokens"),
+                ("cached_tokens", "cached_tokens"),
+            ):
+                total = sum(getattr(attempt, of_attempt) or 0 for attempt in own)
+                self._expect(
+                    getattr(job, of_job) == total, f"job {job.id}: {of_job} is {getattr(job, of_job)}, not {total}"
+                )
+
+    def _check_requests(self, attempts: Iterable[Row[Any]]) -> None:
+        """closed ≤ requests the provider answered ≤ closed + unknown."""
+        if not self.wires:
+            return
+        real = [attempt for attempt in attempts if not attempt.simulated]
+        closed = sum(attempt.answered for attempt in real)
+        unknown = sum(not attempt.answered for attempt in real)
+        answered = sum(request.status is not None for wire in self.wires for request in wire.requests)
+        self._expect(
+            closed <= answered <= closed + unknown,
+            f"the ledger closed {closed} answered attempts and {unknown} others; the providers answered {answered}",
+        )
+
+    async def _check_artifacts(self, artifacts: Iterable[Row[Any]], steps: Iterable[Row[Any]]) -> None:
+        known = {(str(row.owner_id), row.sha256): row.size for row in artifacts}
+        for step in steps:
+            result = json.loads(step.result) if isinstance(step.result, str) else step.result
+            for owner, sha in _refs(result):
+                self._expect((owner, sha) in known, f"step {step.step} refers to bytes without a row: {sha}")
+
+        async def referenced(keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+            async with self.database.transaction() as connection:
+                return await ArtifactRepository(connection).referenced(keys)
+
+        # What a killed worker put and never told of is swept; then rows and bytes must be the same.
+        await self.store.sweep(referenced, timedelta(0))
+        stored = {(item.owner_id, item.sha256): item.size async for item in self.store.keys()}  # noqa: SIM118
+        self._expect(stored == known, f"bytes and rows differ: {set(stored.items()) ^ set(known.items())}")
+
+
+def _refs(value: Any) -> Iterable[tuple[str, str]]:
+    """Every artifact reference inside a step's result."""
+    if isinstance(value, dict):
+        if {"owner_id", "sha256", "size"} <= value.keys():
+            yield value["owner_id"], value["sha256"]
+        for inner in value.values():
+            yield from _refs(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _refs(inner)

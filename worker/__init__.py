@@ -1,0 +1,1 @@
+"""The worker process: builds the dependencies of the activities and polls the queues."""

@@ -1,0 +1,64 @@
+"""The chain of models: each is an activity of its own, so that the history shows who was asked and why it went on."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+from core.contracts.base import Json
+from core.contracts.errors import ERRORS, ErrorType, error_type
+from core.contracts.jobs import PaidRequest
+from core.contracts.llm import ModelChain
+from core.contracts.options import ActivityOptions
+
+Result = TypeVar("Result")
+
+
+def stop_if_cancelled() -> None:
+    """Raise CancelledError when the workflow was cancelled, also when what it awaited ended all the same."""
+    if workflow.cancellation_reason() is not None:
+        raise asyncio.CancelledError
+
+
+async def ask(
+    activity: Callable[[Any, Any], Awaitable[Result]],
+    request: PaidRequest,
+    models: ModelChain,
+    options: ActivityOptions,
+) -> Result:
+    """Ask the models in turn until one answers.
+
+    Raises `all_models_failed` with each model's last reason, or at once what no other model would do better.
+    """
+    failed: list[Json] = []
+    for model in models:
+        # A model that fails while the job is cancelled is no reason to ask another.
+        stop_if_cancelled()
+        try:
+            result: Result = await workflow.execute_activity_method(
+                activity,
+                request.model_copy(update={"model": model}),
+                summary=f"{request.key.step} · {model}",
+                **options,
+            )
+            return result
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            cause = error.cause
+            if not isinstance(cause, ApplicationError):
+                raise
+            code = error_type(cause.type or "")
+            if not ERRORS[code].falls_through:
+                raise
+            details = next((detail for detail in cause.details if isinstance(detail, dict)), {})
+            failed.append({"model": model, "code": code.value, "message": cause.message, **details})
+    reasons = "; ".join(f"{entry['model']}: {entry['message']}" for entry in failed)
+    raise ApplicationError(
+        f"No model could do the step {request.key.step!r}. {reasons}",
+        {"step": request.key.step, "models": failed, "attempts": sum(entry.get("attempts", 1) for entry in failed)},
+        type=ErrorType.ALL_MODELS_FAILED.value,
+        non_retryable=True,
+    )

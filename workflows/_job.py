@@ -1,0 +1,232 @@
+"""What every pipeline's workflow is: a job that begins, takes steps, can be paused and cancelled, and ends once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
+
+from core.contracts.errors import MESSAGE_LIMIT, ErrorType, error_type
+from core.contracts.jobs import (
+    BeginJob,
+    Control,
+    FinishJob,
+    JobActivities,
+    JobError,
+    JobRequest,
+    JobResult,
+    JobStatus,
+    PaidRequest,
+    Progress,
+    SetStatus,
+    StepKey,
+    StepRequest,
+)
+from core.contracts.names import STATUS_ATTRIBUTE
+from core.contracts.options import DB, ActivityOptions
+from workflows._chain import ask, stop_if_cancelled
+
+Result = TypeVar("Result")
+
+
+class JobWorkflow:
+    """The base of every pipeline's workflow. It holds the progress and the gate; the pipeline is plain code beside it.
+
+    A pipeline's `run` opens `self.job(request)`, awaits its steps inside, and sets `self.result`.
+    """
+
+    def __init__(self) -> None:
+        self.result = JobResult()
+        self._request: JobRequest | None = None
+        self._control = Control()
+        self._status = JobStatus.PENDING
+        self._changes = 0
+        self._telling = asyncio.Lock()
+        self._in_flight: list[str] = []
+        self._done: list[str] = []
+        self._stage = ""
+        self._total_steps = 0
+
+    @workflow.query
+    def progress(self) -> Progress:
+        """How far the job is, for the Web UI and the CLI; the REST API reads Postgres."""
+        done, total = len(self._done), max(self._total_steps, len(self._done))
+        return Progress(
+            stage=self._stage,
+            current_step=", ".join(self._in_flight),
+            completed_steps=tuple(self._done),
+            total_steps=total,
+            percentage=round(100 * done / total, 1) if total else 0.0,
+        )
+
+    @workflow.signal
+    def control_changed(self, control: Control) -> None:
+        """A person paused the job or let it go on: stored in Postgres already. An older wish never wins."""
+        if control.seq > self._control.seq:
+            self._control = control
+
+    @asynccontextmanager
+    async def job(self, request: JobRequest) -> AsyncIterator[None]:
+        """Begin the job, and close it whatever happens inside: completed, failed with its reason, or cancelled.
+
+        An error in our own code is not caught: it fails the workflow task, which Temporal tries again until a
+        corrected worker takes it up.
+        """
+        self._request = request
+        try:
+            begun = await workflow.execute_activity_method(
+                JobActivities.begin,
+                BeginJob(job_id=request.job_id, run=request.run, workflow_run_id=workflow.info().run_id),
+                **DB,
+            )
+            if not begun.proceed:
+                raise ApplicationError(
+                    "The job ended before it began.", type=ErrorType.CANCELLED.value, non_retryable=True
+                )
+            self.control_changed(begun.control)
+            self._show(JobStatus.RUNNING)
+            yield
+        except (FailureError, asyncio.CancelledError) as failure:
+            if is_cancelled_exception(failure) or workflow.cancellation_reason() is not None:
+                await self._finish(JobStatus.CANCELLED)
+                # A step that failed while the job was cancelled does not make it a failed one.
+                raise asyncio.CancelledError from failure
+            error = job_error(failure)
+            if error.code is ErrorType.CANCELLED:
+                raise
+            await self._finish(JobStatus.FAILED, error=error)
+            raise ApplicationError(error.message, type=error.code.value, non_retryable=True) from failure
+        except ValidationError as invalid:
+            # The API validates what it accepts; this is an input that another version of us no longer takes.
+            message = f"The job's input is not valid: {invalid}"[:MESSAGE_LIMIT]
+            await self._finish(JobStatus.FAILED, error=JobError(code=ErrorType.INVALID_REQUEST, message=message))
+            raise
+        else:
+            await self._finish(JobStatus.COMPLETED, result=self.result)
+
+    def plan(self, total_steps: int) -> None:
+        """Say how many steps the job has, as soon as the workflow knows better."""
+        self._total_steps = total_steps
+
+    def key(self, stage: str, step: str, revision: int = 1) -> StepKey:
+        """The key of a step of this job."""
+        assert self._request is not None
+        return StepKey(
+            job_id=self._request.job_id,
+            owner_id=self._request.owner_id,
+            run=self._request.run,
+            step=step,
+            revision=revision,
+            stage=stage,
+            total_steps=self._total_steps,
+        )
+
+    async def step(
+        self, activity: Callable[[Any, Any], Awaitable[Result]], request: StepRequest, options: ActivityOptions
+    ) -> Result:
+        """Run one step when the gate is open: it is scheduled only while the job is not paused."""
+
+        async def run() -> Result:
+            result: Result = await workflow.execute_activity_method(
+                activity, request, summary=request.key.step, **options
+            )
+            return result
+
+        return await self._gated(request.key, run)
+
+    async def paid_step(
+        self, activity: Callable[[Any, Any], Awaitable[Result]], request: PaidRequest, options: ActivityOptions
+    ) -> Result:
+        """Run one step that asks a model, down the job's chain of models."""
+        assert self._request is not None
+        models = self._request.models
+        return await self._gated(request.key, lambda: ask(activity, request, models, options))
+
+    async def _gated(self, key: StepKey, run: Callable[[], Awaitable[Result]]) -> Result:
+        while self._control.paused:
+            await self._pause()
+        stop_if_cancelled()
+        self._stage = key.stage
+        self._in_flight.append(key.step)
+        try:
+            result = await run()
+            self._done.append(key.step)
+            # The step may have ended before its worker heard of the cancel, which is used up by then.
+            stop_if_cancelled()
+            return result
+        finally:
+            self._in_flight.remove(key.step)
+
+    async def _pause(self) -> None:
+        """Stand still: what is in flight ends first, then the job is `paused`. One of the waiting steps says so."""
+        await workflow.wait_condition(lambda: not self._in_flight or not self._control.paused)
+        if not self._control.paused:
+            return
+        speaker = self._status is not JobStatus.PAUSED
+        if speaker:
+            await self._set_status(JobStatus.PAUSED)
+        await workflow.wait_condition(lambda: not self._control.paused)
+        if speaker:
+            await self._set_status(JobStatus.RUNNING)
+
+    async def _set_status(self, status: JobStatus) -> None:
+        """Tell of a change. One after another: a change that is tried again must not come after a later one."""
+        assert self._request is not None
+        async with self._telling:
+            self._changes += 1
+            self._show(status)
+            await workflow.execute_activity_method(
+                JobActivities.set_status,
+                SetStatus(job_id=self._request.job_id, run=self._request.run, change=self._changes, status=status),
+                **DB,
+            )
+
+    async def _finish(
+        self, status: JobStatus, *, result: JobResult | None = None, error: JobError | None = None
+    ) -> None:
+        """Close the job's row. It is shielded, as a cancelled workflow must still say that it was cancelled."""
+        assert self._request is not None
+        self._show(status)
+        last_word = workflow.execute_activity_method(
+            JobActivities.finish,
+            FinishJob(job_id=self._request.job_id, run=self._request.run, status=status, result=result, error=error),
+            **DB,
+        )
+        await asyncio.shield(asyncio.ensure_future(last_word))
+
+    def _show(self, status: JobStatus) -> None:
+        self._status = status
+        workflow.upsert_search_attributes([STATUS_ATTRIBUTE.value_set(status.value)])
+
+
+async def together(steps: Iterable[Awaitable[Result]]) -> list[Result]:
+    """Await steps side by side. If one fails the others still end, as they are paid for; then the first failure is
+    raised."""
+    results = await asyncio.gather(*steps, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
+
+
+def job_error(failure: BaseException) -> JobError:
+    """Why a job failed, from the failure that ended it: the innermost typed cause, and the step it came from."""
+    step: str | None = None
+    cause: BaseException = failure
+    while cause.__cause__ is not None and not isinstance(cause, ApplicationError):
+        if isinstance(cause, ActivityError) and step is None:
+            step = cause.activity_type
+        cause = cause.__cause__
+    if not isinstance(cause, ApplicationError):
+        return JobError(code=ErrorType.INTERNAL, message=str(cause) or type(cause).__name__, step=step)
+    details = next((detail for detail in cause.details if isinstance(detail, dict)), {})
+    return JobError(
+        code=error_type(cause.type or ""),
+        message=cause.message,
+        step=details.get("step", step),
+        attempts=details.get("attempts"),
+        details=details,
+    )
