@@ -136,8 +136,14 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 def names(family: list[psutil.Process]) -> set[str]:
     """What runs, as the supervisor calls it."""
     known = {"-m api": "api", "-m worker": "worker", "start-dev": "temporal", "cluster_name=": "postgres"}
-    commands = [" ".join(process.cmdline()) for process in family]
-    return {name for command in commands for mark, name in known.items() if mark in command}
+    return {name for process in family for mark, name in known.items() if mark in command(process)}
+
+
+def command(process: psutil.Process) -> str:
+    """Its command line; nothing if it has ended meanwhile, as Postgres's own processes do all the time."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline())
+    return ""
 
 
 def test_it_comes_up_once_stops_in_order_goes_on_and_mends_what_dies(machine: Machine) -> None:
