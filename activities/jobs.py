@@ -1,7 +1,16 @@
 """What every workflow tells Postgres about its job."""
 
 from core.contracts.base import implements
-from core.contracts.jobs import BeginJob, Begun, FinishJob, JobActivities, SetStatus
+from core.contracts.jobs import (
+    BeginJob,
+    Begun,
+    FinishJob,
+    JobActivities,
+    SetStatus,
+    StepRequest,
+    StoreAnswer,
+    StoredAnswer,
+)
 from core.db.engine import Database
 from core.db.repositories.runs import RunRepository
 
@@ -23,6 +32,18 @@ class Jobs(JobActivities):
         """Idempotent by (job, run, change)."""
         async with self._database.transaction() as connection:
             await RunRepository(connection).set_status(request)
+
+    @implements(JobActivities.read_answer)
+    async def read_answer(self, request: StepRequest) -> StoredAnswer:
+        """Changes nothing."""
+        async with self._database.transaction() as connection:
+            return StoredAnswer(answer=await RunRepository(connection).read_answer(request.key))
+
+    @implements(JobActivities.store_answer)
+    async def store_answer(self, request: StoreAnswer) -> StoredAnswer:
+        """Idempotent by the step's key: the first answer stays."""
+        async with self._database.transaction() as connection:
+            return StoredAnswer(answer=await RunRepository(connection).store_answer(request.key, request.answer))
 
     @implements(JobActivities.finish)
     async def finish(self, request: FinishJob) -> None:

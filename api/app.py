@@ -13,7 +13,7 @@ from api.errors import add_handlers
 from api.events import EventHub
 from api.middleware import RequestMiddleware
 from api.openapi import DESCRIPTION, describe
-from api.routers import artifacts, events, health, jobs
+from api.routers import artifacts, documents, events, health, jobs, outlines
 from core.artifacts.store import ArtifactStore
 from core.db.engine import Database, plain_url
 from core.llm.catalogue import configured_providers, default_chain
@@ -24,9 +24,10 @@ VERSION = "0.1.0"
 ERRANDS_SECONDS = 2.0
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, *, background: bool = True) -> FastAPI:
     """The application of one API process. It starts and serves while Temporal, or even the database, is away.
 
+    Without `background` it only answers: other processes start jobs, close them, and sweep bytes.
     Raises ValueError or OSError when the settings name no database, no Temporal, or a store that cannot be opened.
     """
     if settings.database_url is None:
@@ -39,7 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _running(settings, url, address, store) as deps:
+        async with _running(settings, url, address, store, background) as deps:
             app.state.deps = deps
             yield
 
@@ -56,7 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(RequestMiddleware, max_body_bytes=settings.api_max_body_bytes)
     add_handlers(app)
-    for module in (jobs, events, artifacts, health):
+    for module in (jobs, outlines, events, artifacts, documents, health):
         # Not `include_router`: FastAPI matches an included router twice a request, and its routes know their paths
         # without the prefix, where the log and the Allow header need them whole.
         app.router.routes.extend(module.router.routes)
@@ -72,7 +73,9 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 @asynccontextmanager
-async def _running(settings: Settings, url: str, address: str, store: ArtifactStore) -> AsyncIterator[Deps]:
+async def _running(
+    settings: Settings, url: str, address: str, store: ArtifactStore, with_background: bool
+) -> AsyncIterator[Deps]:
     """The dependencies, with everything that runs beside the requests."""
     async with AsyncExitStack() as stack:
         database = Database(url, pool_size=settings.database_pool_size)
@@ -91,7 +94,8 @@ async def _running(settings: Settings, url: str, address: str, store: ArtifactSt
             chain=default_chain(settings),
         )
         stack.push_async_callback(background.stop)
-        await background.start()
+        if with_background:
+            await background.start()
         stack.push_async_callback(hub.stop)
         hub.start()
         stack.push_async_callback(deps.errands.stop, ERRANDS_SECONDS)

@@ -29,7 +29,8 @@ class Background:
         self._settings = settings
         self._database = database
         self._store = store
-        self._starter = Starter(database, temporal)
+        review_seconds = max(1, round(settings.review_expiry_days * 86_400))
+        self._starter = Starter(database, temporal, review_seconds=review_seconds)
         self._reconciler = Reconciler(database, temporal, cancel_grace=timedelta(seconds=settings.cancel_grace_seconds))
         self._woken = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -16,9 +17,11 @@ from core.artifacts.store import ArtifactStore
 from core.contracts.errors import ErrorType
 from core.db.engine import Database
 from core.db.repositories.artifacts import ArtifactRepository
+from core.db.repositories.documents import DocumentRepository
 from core.db.repositories.events import EventRepository
 from core.db.repositories.jobs import JobRepository
 from core.db.repositories.owners import Owner, OwnerRepository
+from core.db.repositories.steps import StepRepository
 from core.settings import Settings
 
 TOKEN_LIMIT = 200
@@ -67,18 +70,57 @@ class Deps:
 class Session:
     """One owner's transaction. It commits when the route has returned, before the answer is sent."""
 
-    def __init__(self, deps: Deps, owner: Owner, token: str, connection: AsyncConnection) -> None:
+    def __init__(self, deps: Deps, token: str, *, reading: bool) -> None:
+        """Use `open_session`."""
         self.deps = deps
-        self.owner = owner
         self.token = token
-        self.connection = connection
+        self.owner: Owner
+        self.connection: AsyncConnection
         self.then: list[Callable[[], None]] = []
         """Called when the transaction is committed."""
+        self._reading = reading
+        self._held = AsyncExitStack()
+
+    async def __aenter__(self) -> "Session":
+        await self._take()
+        return self
+
+    async def __aexit__(self, *failure: Any) -> None:
+        await self._held.__aexit__(*failure)
+
+    async def leave(self) -> None:
+        """Give the connection back, because something slow comes and nothing is read after it. What was done is
+        committed."""
+        await self._held.aclose()
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """Something slow is asked within: what was done so far is committed, and after it a new transaction begins."""
+        await self.leave()
+        yield
+        await self._take()
+
+    async def _take(self) -> None:
+        # What only reads needs no transaction, and without one half the trips to the database.
+        database = self.deps.database
+        self.connection = await self._held.enter_async_context(
+            database.statement() if self._reading else database.transaction()
+        )
 
     @property
     def jobs(self) -> JobRepository:
         """The jobs."""
         return JobRepository(self.connection)
+
+    @property
+    def documents(self) -> DocumentRepository:
+        """The documents."""
+        return DocumentRepository(self.connection)
+
+    @property
+    def steps(self) -> StepRepository:
+        """What the jobs' steps stored."""
+        return StepRepository(self.connection)
 
     @property
     def artifacts(self) -> ArtifactRepository:
@@ -103,15 +145,12 @@ async def open_session(request: Request) -> AsyncIterator[Session]:
     The key is looked up in the route's own transaction: one trip to the pool a request, and a revoked key is refused
     from the next request on.
     """
-    deps = deps_of(request)
     token = bearer_token(request)
-    # What only reads needs no transaction, and without one half the trips to the database.
-    reading = request.method == "GET"
-    async with deps.database.statement() if reading else deps.database.transaction() as connection:
-        owner = await OwnerRepository(connection).by_token(token)
+    async with Session(deps_of(request), token, reading=request.method == "GET") as session:
+        owner = await OwnerRepository(session.connection).by_token(token)
         if owner is None:
             raise unauthenticated("The API key is not valid, or was revoked.", given=True)
-        session = Session(deps, owner, token, connection)
+        session.owner = owner
         yield session
     for action in session.then:
         action()

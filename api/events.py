@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import asyncpg
 import structlog
@@ -40,7 +40,14 @@ log = structlog.get_logger()
 class EventHub:
     """Listens to Postgres and wakes the streams of the job it hears of."""
 
-    def __init__(self, url: str, wake_starter: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        wake_starter: Callable[[], None],
+        connect: Callable[..., Awaitable["Connection[asyncpg.Record]"]] = asyncpg.connect,
+    ) -> None:
+        """`connect` opens the connection that listens."""
+        self._connect = connect
         self._url = plain_url(url)
         self._wake_starter = wake_starter
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
@@ -86,7 +93,7 @@ class EventHub:
         backoff = FIRST_BACKOFF_SECONDS
         while True:
             try:
-                connection = await asyncpg.connect(
+                connection = await self._connect(
                     self._url,
                     timeout=CONNECT_TIMEOUT_SECONDS,
                     server_settings={"application_name": "atelier-listen"},

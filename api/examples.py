@@ -8,7 +8,7 @@ Example = dict[str, Any]
 
 JOB_ID = "019aa0c2-7f3e-7c41-9d0a-5b8e6f1f2a10"
 ARTIFACT_ID = "7d0f4a86-0c0e-5f2b-8a39-6a7a4f1d9b55"
-_SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
 SUBMISSION: Example = {
     "pipeline": "longform",
@@ -94,7 +94,7 @@ COMPLETED: Example = {
                 "artifact_id": ARTIFACT_ID,
                 "media_type": "application/pdf",
                 "size": 48213,
-                "sha256": _SHA256,
+                "sha256": SHA256,
                 "url": f"/v1/artifacts/{ARTIFACT_ID}",
             }
         ],
@@ -118,7 +118,7 @@ ARTIFACTS: Example = {
             "role": "output",
             "media_type": "application/pdf",
             "size": 48213,
-            "sha256": _SHA256,
+            "sha256": SHA256,
             "simulated": False,
             "created_at": "2026-11-21T09:30:57.800000Z",
             "url": f"/v1/artifacts/{ARTIFACT_ID}",
@@ -180,6 +180,12 @@ _DETAILS: dict[ErrorType, tuple[str, Example]] = {
     ErrorType.UNSUPPORTED_MEDIA_TYPE: ("Send the body as JSON in UTF-8, with `Content-Type: application/json`.", {}),
     ErrorType.RANGE_NOT_SATISFIABLE: ("The artifact has 48213 bytes.", {"details": {"size": 48213}}),
     ErrorType.DATABASE_UNAVAILABLE: ("The database cannot be reached; what was asked was not done.", {}),
+    ErrorType.STORE_UNAVAILABLE: ("the artifact store does not answer", {}),
+    ErrorType.TEMPORAL_UNAVAILABLE: (
+        "The workflow did not answer in time. What you said may still take effect; to send it again with the same "
+        "Idempotency-Key is safe.",
+        {"details": {"idempotency_key": "tide-mills-outline"}},
+    ),
     ErrorType.ARTIFACT_MISSING: ("the bytes of an artifact are gone", {}),
 }
 

@@ -9,9 +9,11 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api import examples
+from api.document_schemas import EditSection, OutlineApproval, OutlineRevision, RegenerateSection
 from api.errors import MEDIA_TYPE
 from api.schemas import EventView, JobPatch, JobSubmission, Problem
 from core.contracts.errors import ERRORS, ErrorType
+from core.contracts.outlines import OutlineEdit
 from workflows.registry import PIPELINES
 
 Schema = dict[str, Any]
@@ -25,18 +27,30 @@ stable `code`. Every answer carries `X-Request-Id`, yours if you sent one.
 """
 TAGS = [
     {"name": "jobs", "description": "Submit work, see how far it is, steer it."},
+    {"name": "outline", "description": "The plan of a long document, reviewed by you before a section is written."},
+    {"name": "documents", "description": "What was written: its versions, what changed between them, and new ones."},
     {"name": "events", "description": "What happens in a job, as server-sent events."},
     {"name": "artifacts", "description": "The files that jobs make."},
     {"name": "health", "description": "For load balancers and operators; needs no key."},
 ]
+_BODIES: tuple[type[BaseModel], ...] = (
+    JobSubmission,
+    JobPatch,
+    OutlineApproval,
+    OutlineEdit,
+    OutlineRevision,
+    RegenerateSection,
+    EditSection,
+)
 _REF = "#/components/schemas/{model}"
+BODY_PROBLEMS = (ErrorType.BODY_TOO_LARGE, ErrorType.UNSUPPORTED_MEDIA_TYPE, ErrorType.INVALID_REQUEST)
 _ALWAYS = (ErrorType.UNAUTHENTICATED, ErrorType.DATABASE_UNAVAILABLE)
 
 
-def request_body(model: type[BaseModel], example: examples.Example) -> Schema:
+def request_body(model: type[BaseModel], example: examples.Example, *, required: bool = True) -> Schema:
     """`openapi_extra` of a route that parses its body itself."""
     content = {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}, "example": example}}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 def success(status: int, description: str, model: type[BaseModel], example: examples.Example) -> Responses:
@@ -109,11 +123,12 @@ def _restore_examples(app: FastAPI, document: Schema) -> None:
 
 def _own_schemas() -> Schema:
     """Schemas that FastAPI does not see, as routes parse their bodies themselves."""
-    inputs = [pipeline.input for pipeline in PIPELINES.values()]
-    models: list[type[BaseModel]] = [JobSubmission, JobPatch, Problem, EventView, *inputs]
+    pipelines = {name: pipeline for name, pipeline in PIPELINES.items() if pipeline.submittable}
+    inputs = [pipeline.input for pipeline in pipelines.values()]
+    models: list[type[BaseModel]] = [*_BODIES, Problem, EventView, *inputs]
     _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     schemas: Schema = definitions["$defs"]
-    schemas["JobSubmission"]["properties"]["pipeline"]["enum"] = sorted(PIPELINES)
+    schemas["JobSubmission"]["properties"]["pipeline"]["enum"] = sorted(pipelines)
     schemas["JobSubmission"]["properties"]["input"] = {
         "description": "What the pipeline is to do; each pipeline has a schema of its own.",
         "anyOf": [{"$ref": _REF.format(model=model.__name__)} for model in inputs],

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
@@ -16,6 +16,9 @@ NAME_LIMIT, MESSAGE_LIMIT = 100, 500
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _JSON_TYPE = re.compile(r"application/(?:json|[a-z0-9.+-]+\+json)\s*(?:;\s*charset=\"?utf-?8\"?\s*)?", re.IGNORECASE)
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+"""All of these fit a Postgres integer."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 Problem = dict[str, str]
@@ -107,6 +110,18 @@ async def no_query(request: Request) -> None:
 
 
 JsonBody = Annotated[bytes, Depends(json_body)]
+NO_QUERY = [Depends(no_query)]
+ACT = [Depends(no_query), Depends(no_body)]
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x21-\x7e]{1,200}$",
+        description="Any word of your own. The same key with the same body is done once, however often it is sent.",
+        examples=["tide-mills-2026-11-21"],
+    ),
+]
 
 
 def parse(model: type[ModelT], body: bytes) -> ModelT:
@@ -147,3 +162,10 @@ def path_id(value: str, thing: str) -> str:
     if not _UUID.fullmatch(value):
         raise AtelierError(ErrorType.NOT_FOUND, f"There is no {thing} {value[:NAME_LIMIT]!r}.")
     return value.lower()
+
+
+def path_number(value: str, thing: str) -> int:
+    """A number, from 1, out of a path. What is none is not found."""
+    if not _NUMBER.fullmatch(value):
+        raise AtelierError(ErrorType.NOT_FOUND, f"There is no {thing} {value[:NAME_LIMIT]!r}.")
+    return int(value)

@@ -52,18 +52,23 @@ class JobPatch(Submission):
     tags: Tags = Field(default=(), description="Replaces all tags.")
 
 
-class JobQuery(BaseModel):
-    """How a list of jobs is narrowed and paged."""
+class PageQuery(BaseModel):
+    """Which page of a list."""
 
     model_config = ConfigDict(extra="forbid")
+
+    cursor: str | None = Field(default=None, description="`next_cursor` of the page before.")
+    limit: int = Field(default=50, ge=1, le=200)
+
+
+class JobQuery(PageQuery):
+    """How a list of jobs is narrowed and paged."""
 
     pipeline: Annotated[str, StringConstraints(max_length=100)] | None = None
     status: JobStatus | None = None
     tag: Tag | None = None
     created_from: Instant | None = Field(default=None, description="Jobs made at this instant or later (RFC 3339).")
     created_to: Instant | None = Field(default=None, description="Jobs made before this instant (RFC 3339).")
-    cursor: str | None = Field(default=None, description="`next_cursor` of the page before.")
-    limit: int = Field(default=50, ge=1, le=200)
 
 
 class EventQuery(BaseModel):
@@ -79,11 +84,13 @@ class EventQuery(BaseModel):
     )
 
 
-class _View(BaseModel):
+class AnswerModel(BaseModel):
+    """The base of what answers look like."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class CostView(_View):
+class CostView(AnswerModel):
     """What the job has cost so far; `input_tokens` includes the cached ones."""
 
     usd: float
@@ -92,7 +99,7 @@ class CostView(_View):
     cached_tokens: int
 
 
-class OutputView(_View):
+class OutputView(AnswerModel):
     """A file that the job made for its owner. `size` in bytes; `url` is relative to this server."""
 
     name: str
@@ -103,7 +110,7 @@ class OutputView(_View):
     url: str
 
 
-class ResultView(_View):
+class ResultView(AnswerModel):
     """What a completed job leaves; `summary` holds the pipeline's own figures."""
 
     outputs: list[OutputView]
@@ -111,7 +118,7 @@ class ResultView(_View):
     simulated: bool
 
 
-class JobView(_View):
+class JobView(AnswerModel):
     """A job. In lists `progress.completed_steps` is left empty."""
 
     id: str
@@ -138,14 +145,14 @@ class JobView(_View):
     finished_at: datetime | None
 
 
-class JobList(_View):
+class JobList(AnswerModel):
     """A page of jobs, newest first. Without `next_cursor` it is the last."""
 
     items: list[JobView]
     next_cursor: str | None
 
 
-class ArtifactView(_View):
+class ArtifactView(AnswerModel):
     """A file of a job. `role` is `output` for what was asked for, `working` for what steps pass on."""
 
     id: str
@@ -161,7 +168,7 @@ class ArtifactView(_View):
     url: str
 
 
-class ArtifactList(_View):
+class ArtifactList(AnswerModel):
     """All files of a job, outputs first."""
 
     items: list[ArtifactView]
@@ -175,7 +182,7 @@ class EventView(BaseModel):
     at: datetime
 
 
-class Live(_View):
+class Live(AnswerModel):
     """The process answers."""
 
     status: Literal["up"]
@@ -185,7 +192,7 @@ UpDown = Literal["up", "down"]
 UpDegraded = Literal["up", "degraded"]
 
 
-class Ready(_View):
+class Ready(AnswerModel):
     """Whether the parts answer. `degraded`: jobs are accepted, and run when the missing part is back."""
 
     status: Literal["up", "degraded", "down"]
@@ -194,7 +201,7 @@ class Ready(_View):
     queues: dict[str, UpDegraded] = Field(description="Whether workers were seen on a task queue lately.")
 
 
-class FieldProblem(_View):
+class FieldProblem(AnswerModel):
     """One thing that is wrong in the request. `loc`: a dotted path; `query.` and `header.` lead out of the body."""
 
     loc: str
@@ -202,7 +209,7 @@ class FieldProblem(_View):
     type: str
 
 
-class Problem(_View):
+class Problem(AnswerModel):
     """A problem document (RFC 9457). `code` is stable; `details` depend on it."""
 
     type: str

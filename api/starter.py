@@ -35,6 +35,7 @@ CLAIM_STALE = timedelta(seconds=10)
 """A claim that came to nothing by then is another's to take: its process was killed, or Temporal was away."""
 CALL_TIMEOUT = timedelta(seconds=5)
 NORMAL_PRIORITY = 3
+REVIEW_SECONDS = 30 * 86_400
 RUN_MEMO = "run"
 """Where a workflow says which run of its job it is."""
 
@@ -44,15 +45,17 @@ log = structlog.get_logger()
 class Starter:
     """One path from an accepted row to a running workflow. Several may run side by side: rows are claimed."""
 
-    def __init__(self, database: Database, temporal: Client) -> None:
+    def __init__(self, database: Database, temporal: Client, *, review_seconds: int = REVIEW_SECONDS) -> None:
+        """`review_seconds`: how long the jobs that it starts wait for a person."""
         self._database = database
         self._temporal = temporal
+        self._review_seconds = review_seconds
 
     async def sweep(self) -> None:
         """Start what is to be started, until nothing is left; then deliver what people asked for."""
         while True:
             async with self._database.transaction() as connection:
-                requests = await RunRepository(connection).claim(BATCH, CLAIM_STALE)
+                requests = await RunRepository(connection).claim(BATCH, CLAIM_STALE, self._review_seconds)
             results = await asyncio.gather(*(self._start(request) for request in requests))
             if not all(results):
                 raise AtelierError(ErrorType.TEMPORAL_UNAVAILABLE, "Temporal is away; accepted jobs wait for it.")

@@ -1,17 +1,22 @@
-"""From a submitted body to a job that can be inserted: which pipeline, is its input valid, which models."""
+"""From a submitted body to a job that is accepted: which pipeline, is its input valid, which models, which bytes."""
 
+import asyncio
 import hashlib
 import json
 import unicodedata
 from collections.abc import Sequence
 
-from api.deps import Deps
+from fastapi import Response
+
+from api.deps import Deps, Session
 from api.errors import ProblemError
 from api.requests import check, invalid
 from api.schemas import JobSubmission
-from core.contracts.base import Json
+from api.views import answer, job_view
+from core.contracts.base import Attachment, Json
 from core.contracts.errors import AtelierError, ErrorType
 from core.contracts.llm import SIMULATOR
+from core.db.repositories.job_records import JobRecord
 from core.db.repositories.jobs import NewJob
 from workflows.registry import PIPELINES, Pipeline
 
@@ -23,10 +28,9 @@ _NO_MODEL = (
 
 def new_job(deps: Deps, owner_id: str, submission: JobSubmission, idempotency_key: str | None) -> NewJob:
     """The job of a submission. Raises `UNKNOWN_PIPELINE`, `INVALID_REQUEST`, `UNKNOWN_MODEL`."""
-    pipeline = known_pipeline(submission.pipeline)
+    pipeline = known_pipeline(submission.pipeline, to_submit=True)
     checked = check(pipeline.input, submission.input, prefix=("input",))
-    models = _chain(deps, submission.models)
-    content: Json = checked.model_dump(mode="json")
+    models = chain(deps, submission.models)
     # The models as they were given: a deployment that changes its default must not break a repeated submission.
     body = {
         "pipeline": pipeline.name,
@@ -36,32 +40,64 @@ def new_job(deps: Deps, owner_id: str, submission: JobSubmission, idempotency_ke
         "tags": submission.tags,
         "models": submission.models,
     }
+    body_sha256 = sha256_of(body)
+    prepared = pipeline.prepare(checked, owner_id)
     return NewJob(
         owner_id=owner_id,
         pipeline=pipeline.name,
-        title=submission.title or _made_up_title(pipeline, checked),
+        title=submission.title or visible(pipeline.title(checked)) or pipeline.name,
         tags=submission.tags,
-        input=content,
+        input=prepared.input.model_dump(mode="json"),
         models=models,
-        body_sha256=_sha256(body),
+        body_sha256=body_sha256,
         idempotency_key=idempotency_key,
+        attachments=prepared.attachments,
     )
 
 
-def known_pipeline(name: str) -> Pipeline:
-    """The pipeline of a name. Raises `UNKNOWN_PIPELINE`, naming those that are known."""
-    pipeline = PIPELINES.get(name)
-    if pipeline is None:
-        known = sorted(PIPELINES)
+def known_pipeline(name: str, *, to_submit: bool = False) -> Pipeline:
+    """The pipeline of a name. Raises `UNKNOWN_PIPELINE`, naming those that are known.
+
+    To submit to, those that run child jobs are unknown: routes of their own submit them.
+    """
+    known = {known: pipeline for known, pipeline in PIPELINES.items() if pipeline.submittable or not to_submit}
+    if name not in known:
         raise AtelierError(
             ErrorType.UNKNOWN_PIPELINE,
-            f"There is no pipeline {name!r}. Known: {', '.join(known)}.",
-            details={"pipelines": known},
+            f"There is no pipeline {name!r}. Known: {', '.join(sorted(known))}.",
+            details={"pipelines": sorted(known)},
         )
-    return pipeline
+    return known[name]
 
 
-def _chain(deps: Deps, asked: Sequence[str] | None) -> tuple[str, ...]:
+async def put_attachments(session: Session, attachments: Sequence[Attachment]) -> None:
+    """Put bytes into the store, before a row refers to them. Raises `STORE_UNAVAILABLE`.
+
+    No connection is held meanwhile. What no job comes to refer to is swept.
+    """
+    if not attachments:
+        return
+    async with session.away():
+        put = session.deps.store.put
+        await asyncio.gather(*(put(session.owner.id, file.data, file.ref.media_type) for file in attachments))
+
+
+async def accept(session: Session, job: NewJob) -> Response:
+    """Insert a job whose attachments are in the store, and answer with it. Raises `IDEMPOTENCY_MISMATCH`."""
+    record, new = await session.jobs.submit(job)
+    if new and not session.deps.events.listening:
+        # Else Postgres tells this process too, and being woken twice would cost the starter a second look.
+        session.then.append(session.deps.wake)
+    return accepted(record)
+
+
+def accepted(job: JobRecord) -> Response:
+    """The answer to a submission, also to a repeated one."""
+    return answer(job_view(job), 202, {"Location": f"/v1/jobs/{job.id}"})
+
+
+def chain(deps: Deps, asked: Sequence[str] | None) -> tuple[str, ...]:
+    """The models of a job: those that were asked for, or the configured ones. Raises `UNKNOWN_MODEL`."""
     if not deps.providers:
         raise ProblemError(ErrorType.UNKNOWN_MODEL, _NO_MODEL, status=503)
     if asked is None:
@@ -77,13 +113,13 @@ def _chain(deps: Deps, asked: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(asked)
 
 
-def _made_up_title(pipeline: Pipeline, checked: object) -> str:
-    title = pipeline.title(checked)
-    shown = "".join(" " if unicodedata.category(character) == "Cc" else character for character in title).strip()
-    return shown or pipeline.name
+def visible(title: str) -> str:
+    """A title without control characters."""
+    return "".join(" " if unicodedata.category(character) == "Cc" else character for character in title).strip()
 
 
-def _sha256(body: Json) -> str:
+def sha256_of(body: Json) -> str:
+    """What tells one request from another. Raises `INVALID_REQUEST` for a number that cannot be stored."""
     try:
         canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except ValueError:

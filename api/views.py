@@ -5,10 +5,10 @@ from typing import Any
 from fastapi import Response
 from pydantic_core import to_json
 
-from core.contracts.jobs import JobResult
+from core.contracts.jobs import JobResult, Output
 from core.contracts.names import workflow_id
 from core.db.repositories.artifacts import ArtifactRecord
-from core.db.repositories.jobs import JobRecord
+from core.db.repositories.job_records import JobRecord
 
 View = dict[str, Any]
 
@@ -74,19 +74,21 @@ def job_view(job: JobRecord) -> View:
 
 def _result_view(result: JobResult) -> View:
     return {
-        "outputs": [
-            {
-                "name": output.name,
-                "artifact_id": output.artifact_id,
-                "media_type": output.ref.media_type,
-                "size": output.ref.size,
-                "sha256": output.ref.sha256,
-                "url": artifact_url(output.artifact_id),
-            }
-            for output in result.outputs
-        ],
+        "outputs": [output_view(output) for output in result.outputs],
         "summary": result.summary,
         "simulated": result.simulated,
+    }
+
+
+def output_view(output: Output) -> View:
+    """A file that a job made for its owner, as `schemas.OutputView`."""
+    return {
+        "name": output.name,
+        "artifact_id": output.artifact_id,
+        "media_type": output.ref.media_type,
+        "size": output.ref.size,
+        "sha256": output.ref.sha256,
+        "url": artifact_url(output.artifact_id),
     }
 
 

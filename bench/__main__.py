@@ -16,11 +16,12 @@ from typing import Self
 
 import psutil
 
-from bench import death, longform, rest, steps, throughput
+from bench import death, exports, longform, rest, steps, throughput
 from bench.figures import Figure, Target, save, show
 
 BENCHMARKS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
     "longform": longform.run,
+    "exports": exports.run,
     "steps": steps.run,
     "jobs": throughput.run,
     "rest": rest.run,

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,7 +20,7 @@ ENDED = frozenset({"completed", "failed", "cancelled"})
 _TIMEOUT = httpx.Timeout(30, connect=5)
 _FULL_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _SHORT_ID = re.compile(r"[0-9a-f-]{4,36}", re.IGNORECASE)
-_LOOKED_THROUGH = 1000  # jobs, for a short id
+_LOOKED_THROUGH = 1000  # jobs or documents, for a short id
 
 _HINTS = {
     "unauthenticated": "Set ATELIER_API_KEY, or run `atelier up` on this data folder to get a key.",
@@ -31,6 +31,11 @@ _HINTS = {
     "store_unavailable": "Try again in a moment.",
     "temporal_unavailable": "Try again in a moment.",
 }
+_NOT_FOUND = (
+    ("/outline", "`atelier show ID` says where the job stands."),
+    ("/v1/documents", "`atelier documents` and `atelier versions DOC` list what there is."),
+)
+"""By a part of the path."""
 
 
 def client_options(access: Access) -> Json:
@@ -64,11 +69,14 @@ def problem(response: httpx.Response) -> CliError:
             "Is that really Atelier's address? Look at ATELIER_URL.",
         )
     code = str(body.get("code", ""))
+    hint = _HINTS.get(code, "")
+    if code == "not_found":
+        hint = next((said for part, said in _NOT_FOUND if part in response.request.url.path), hint)
     said = str(body.get("detail") or body["title"]).rstrip()
     wrong = [_field(error) for error in body.get("errors") or () if isinstance(error, dict)]
     if wrong:  # they name what the detail names, and say more
         said = f"{str(body.get('title') or 'Not valid').rstrip('.')}: {'; '.join(wrong)}"
-    return CliError(said if said.endswith((".", "!", "?")) else f"{said}.", _HINTS.get(code, ""), kind=code)
+    return CliError(said if said.endswith((".", "!", "?")) else f"{said}.", hint, kind=code)
 
 
 def _field(error: Mapping[str, Any]) -> str:
@@ -123,9 +131,20 @@ class Api:
 
     def jobs(self, limit: int, **filters: str | None) -> Iterator[Json]:
         """Jobs, newest first, over as many pages as it takes."""
-        asked: dict[str, str | int] = {name: value for name, value in filters.items() if value}
+        return self._pages("/v1/jobs", limit, {name: value for name, value in filters.items() if value})
+
+    def documents(self, limit: int) -> Iterator[Json]:
+        """Documents, newest first, over as many pages as it takes."""
+        return self._pages("/v1/documents", limit, {})
+
+    def versions(self, document_id: str, limit: int) -> Iterator[Json]:
+        """A document's versions without their texts, newest first."""
+        return self._pages(f"/v1/documents/{document_id}/versions", limit, {})
+
+    def _pages(self, path: str, limit: int, filters: dict[str, str]) -> Iterator[Json]:
+        asked: dict[str, str | int] = {**filters}
         while limit > 0:
-            page = self.json("GET", "/v1/jobs", params={**asked, "limit": min(limit, 200)})
+            page = self.json("GET", path, params={**asked, "limit": min(limit, 200)})
             yield from page["items"]
             limit -= len(page["items"])
             if not page.get("next_cursor") or not page["items"]:
@@ -139,23 +158,11 @@ class Api:
 
     def resolve(self, given: str) -> str:
         """The full id behind what was typed: a full id, `last`, or the beginning or end of one job's id."""
-        given = given.strip().lower()
-        if _FULL_ID.fullmatch(given):
-            return given
-        if given == "last":
-            newest = next(self.jobs(1), None)
-            if newest is None:
-                raise CliError("There are no jobs yet.", 'Submit one: atelier submit longform --topic "..."')
-            return str(newest["id"])
-        if not _SHORT_ID.fullmatch(given):
-            raise CliError(f"{given!r} is not a job's id.", "Give four characters of its end or more, or `last`.")
-        ids = (str(job["id"]) for job in self.jobs(_LOOKED_THROUGH))
-        found = [job_id for job_id in ids if job_id.startswith(given) or job_id.endswith(given)]
-        if not found:
-            raise CliError(f"No job's id begins or ends with {given}.", "`atelier jobs` lists what there is.")
-        if len(found) > 1:
-            raise CliError(f"{len(found)} jobs' ids begin or end with {given}.", "Give more of the id.")
-        return found[0]
+        return _resolve(given, "job", self.jobs, 'Submit one: atelier submit longform --topic "..."')
+
+    def resolve_document(self, given: str) -> str:
+        """The same for a document."""
+        return _resolve(given, "document", self.documents, "A longform job that completed makes one.")
 
     def download(self, output: Json, target: Path) -> None:
         """Write an output's bytes to a file, whole or not at all, after comparing their hash."""
@@ -179,3 +186,24 @@ class Api:
             raise CliError(f"{target} cannot be written: {error.strerror}.", "Choose another folder: --out.") from None
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _resolve(given: str, thing: str, newest_first: Callable[[int], Iterator[Json]], how: str) -> str:
+    """The id of a job or document. Raises CliError, with `how` to come by the first one."""
+    given = given.strip().lower()
+    if _FULL_ID.fullmatch(given):
+        return given
+    if given == "last":
+        newest = next(newest_first(1), None)
+        if newest is None:
+            raise CliError(f"There are no {thing}s yet.", how)
+        return str(newest["id"])
+    if not _SHORT_ID.fullmatch(given):
+        raise CliError(f"{given!r} is not a {thing}'s id.", "Give four characters of its end or more, or `last`.")
+    ids = (str(one["id"]) for one in newest_first(_LOOKED_THROUGH))
+    found = [one for one in ids if one.startswith(given) or one.endswith(given)]
+    if not found:
+        raise CliError(f"No {thing}'s id begins or ends with {given}.", f"`atelier {thing}s` lists what there is.")
+    if len(found) > 1:
+        raise CliError(f"{len(found)} {thing}s' ids begin or end with {given}.", "Give more of the id.")
+    return found[0]

@@ -1,7 +1,5 @@
-"""The commands that speak to the REST API, and to nothing else."""
+"""The commands for jobs. They speak to the REST API, and to nothing else."""
 
-import json
-import sys
 import time
 from collections.abc import Iterable
 from enum import StrEnum
@@ -11,19 +9,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli.client import ENDED, Api, Json
+from cli.client import ENDED, Json
 from cli.errors import CliError
-from cli.home import find_access, load_settings
 from cli.outputs import download_outputs
-from cli.submission import build_input, job_failure, read_input
+from cli.shared import AsJson, JobId, accepted, connect, follow, print_json, say_status
+from cli.submission import build_input, read_input, read_source, read_style
 from cli.terminal import INTERRUPTED, say
-from cli.view import job_details, jobs_table, short_id, size, status_text
-from cli.watching import watch_job
+from cli.view import job_details, jobs_table, size
 
 _POLL = 0.3  # seconds
 
-JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id, four characters of its end or more, or `last`.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Return when it has taken effect.")]
 
 
@@ -40,11 +35,6 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
-def connect() -> Api:
-    """The API of the environment or of the data folder."""
-    return Api(find_access(load_settings()))
-
-
 def submit(
     pipeline: Annotated[str, typer.Argument(help="longform, ...")],
     topic: Annotated[str | None, typer.Option(help="The topic in a line, or a brief of some paragraphs.")] = None,
@@ -54,7 +44,20 @@ def submit(
     audience: Annotated[str | None, typer.Option(help="Who will read it.")] = None,
     tone: Annotated[str | None, typer.Option(help="How it sounds.")] = None,
     language: Annotated[str | None, typer.Option(help="A language tag: en, de, pt-BR.")] = None,
-    format: Annotated[str | None, typer.Option(help="Files, separated by commas: md,pdf.")] = None,
+    style: Annotated[str | None, typer.Option(metavar="FILE|TEXT", help="A style guide.")] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[PRIORITY:]FILE",
+            help="Text or Markdown to write from and to cite; may be given again. high: or low: before it says how "
+            "much it matters.",
+        ),
+    ] = None,
+    review: Annotated[bool, typer.Option("--review", help="Wait for your word on the outline.")] = False,
+    threshold: Annotated[float | None, typer.Option(help="Revise what scores less, of 0 to 1.")] = None,
+    max_revisions: Annotated[int | None, typer.Option(help="Rounds of revision at most.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Write it anew, even if it was asked before.")] = False,
+    format: Annotated[str | None, typer.Option(help="Files, separated by commas: md,html,pdf,docx.")] = None,
     title: Annotated[str | None, typer.Option(help="A name for the list of jobs.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A tag to find it by; may be given again.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="provider:model; more are tried in this order.")] = None,
@@ -74,20 +77,18 @@ def submit(
         "audience": audience,
         "tone": tone,
         "language": language,
+        "style_guide": None if style is None else read_style(style),
+        "sources": [read_source(one) for one in source] if source else None,
+        "review_outline": review or None,
+        "quality_threshold": threshold,
+        "max_revisions": max_revisions,
+        "cache": "bypass" if no_cache else None,
         "formats": format,
     }
     body: Json = {"pipeline": pipeline, "input": build_input(pipeline, read_input(input), flags)}
     body |= {name: value for name, value in (("title", title), ("tags", tag), ("models", model)) if value}
-    console = Console()
     with connect() as api:
-        job = api.submit(body, idempotency_key)
-        if watch:
-            _follow(console, api, job, as_json=as_json)
-        elif as_json:
-            _print_json(job)
-        else:
-            say(console, str(job["id"]))
-            say(Console(stderr=True), f"Follow it: atelier watch {short_id(str(job['id']))}", "dim")
+        accepted(api, api.submit(body, idempotency_key), watch=watch, as_json=as_json)
 
 
 def jobs(
@@ -102,7 +103,7 @@ def jobs(
     with connect() as api:
         found = list(api.jobs(limit, status=status.value if status else None, pipeline=pipeline, tag=tag))
     if as_json:
-        _print_json(found)
+        print_json(found)
     elif found:
         console.print(jobs_table(found, console.width))
     else:
@@ -114,7 +115,7 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
     with connect() as api:
         job = api.job(api.resolve(job_id))
     if as_json:
-        _print_json(job)
+        print_json(job)
     else:
         Console().print(job_details(job))
 
@@ -122,7 +123,7 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
 def watch(job_id: JobId, as_json: AsJson = False) -> None:
     """Follow a job until it has ended. The exit code tells whether it completed."""
     with connect() as api:
-        _follow(Console(), api, api.job(api.resolve(job_id)), as_json=as_json)
+        follow(Console(), api, api.job(api.resolve(job_id)), as_json=as_json)
 
 
 def cancel(job_id: JobId, wait: Wait = False) -> None:
@@ -147,9 +148,9 @@ def retry(
     with connect() as api:
         job = api.act(api.resolve(job_id), "retry")
         if wait:
-            _follow(Console(), api, job)
+            follow(Console(), api, job)
         else:
-            _say_status(job)
+            say_status(job)
 
 
 def download(
@@ -167,22 +168,6 @@ COMMANDS = (submit, jobs, show, watch, cancel, pause, resume, retry, download)
 """In the order of the help page."""
 
 
-def _follow(console: Console, api: Api, job: Json, *, as_json: bool = False) -> None:
-    """Watch to the end; a job that did not complete is an error."""
-    shown = Console(stderr=True) if as_json else console
-    short = short_id(str(job["id"]))
-    try:
-        job = watch_job(shown, api.access, job)
-    except KeyboardInterrupt:
-        raise CliError("No longer watched.", f"The job goes on: atelier watch {short}", code=INTERRUPTED) from None
-    if as_json:
-        _print_json(job)
-    if job["status"] != "completed":
-        raise job_failure(job)
-    if not as_json and (job.get("result") or {}).get("outputs"):
-        say(console, f"Download its files: atelier download {short}", "dim")
-
-
 def _act(given: str, act: str, wait: bool, until: Iterable[str]) -> None:
     """cancel, pause or resume, and wait until the job stands as `until` says."""
     with connect() as api:
@@ -193,13 +178,4 @@ def _act(given: str, act: str, wait: bool, until: Iterable[str]) -> None:
                 job = api.job(str(job["id"]))
         except KeyboardInterrupt:
             raise CliError("No longer waiting; what you asked for stands.", code=INTERRUPTED) from None
-    _say_status(job)
-
-
-def _say_status(job: Json) -> None:
-    Console().print(f"{short_id(str(job['id']))}  ", status_text(job), sep="", highlight=False)
-
-
-def _print_json(value: object) -> None:
-    """JSON as it is, without colours or line breaks of a terminal's width."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    say_status(job)

@@ -15,22 +15,41 @@ from cli.outputs import download_outputs
 from cli.submission import job_failure
 from cli.supervisor import Stopped, Supervisor
 from cli.terminal import INTERRUPTED, SteadyConsole, StopSignals, is_live, say, take_turn
-from cli.view import size
+from cli.view import score_text, size
 from cli.watching import watch_job
+from core.contracts.documents import Format
 from core.contracts.llm import SIMULATOR
-from core.contracts.longform import LongformInput
+from core.contracts.longform import LongformInput, Priority, SourceInput
 from core.embedded.process import EmbeddedError
 from core.llm.catalogue import default_chain
 from core.settings import Settings
 
 TOPIC = "Lighthouses and the people who kept them"
 WORDS = 1200
+SOURCE = SourceInput(
+    title="Log of the Skarrow Light (invented for this demo)",
+    priority=Priority.HIGH,
+    text="""\
+Skarrow Light stands on a reef nine miles off the coast. It was lit in 1846 and burned rape oil, 412 gallons in its
+first winter. Three keepers lived in the tower and shared the night in watches of four hours; the lamp was never left.
+
+The relief boat came every six weeks if the sea allowed. In the winter of 1861 it did not for 71 days, and the keepers
+ate the stores that were meant for spring. They wrote in the log that they were well and short of candles.
+
+A clockwork of 140 pounds turned the lens once in 90 seconds and had to be wound every two hours. Fog was answered by
+hand, with a bell, until the horn came in 1903. Electric light came in 1957, and the last keeper left in 1984.
+""",
+)
+"""Written for this demo: nothing in it is true."""
 _TICK = 0.1  # seconds
 _GOES_ON = "The job is kept: `atelier up` goes on with it where it stopped."
 
 
-def run_demo(topic: str, words: int, out: Path | None) -> None:
-    """Start everything quietly (or use the `atelier up` that runs), do one job, download its files, stop. CliError."""
+def run_demo(topic: str | None, words: int, out: Path | None) -> None:
+    """Start everything quietly (or use the `atelier up` that runs), do one job, download its files, stop. CliError.
+
+    Without a topic it writes about lighthouses, from a source that is made for it.
+    """
     settings = load_settings()
     console = SteadyConsole()
     body = _body(topic, words)
@@ -48,14 +67,20 @@ def run_demo(topic: str, words: int, out: Path | None) -> None:
             lock.release()
 
 
-def _body(topic: str, words: int) -> Json:
+def _body(topic: str | None, words: int) -> Json:
     """What is submitted, looked at before anything is started for it."""
     try:
-        LongformInput(topic=topic, target_words=words)
+        given = LongformInput(
+            topic=topic or TOPIC,
+            target_words=words,
+            sources=() if topic else (SOURCE,),
+            formats=tuple(Format),
+            cache="bypass",  # a second demo shows the work too
+        )
     except ValidationError as error:
         first = error.errors()[0]
         raise CliError(f"{'.'.join(map(str, first['loc'])) or 'The input'}: {first['msg']}.") from None
-    return {"pipeline": "longform", "input": {"topic": topic, "target_words": words}, "tags": ["demo"]}
+    return {"pipeline": "longform", "input": given.model_dump(mode="json", exclude_unset=True), "tags": ["demo"]}
 
 
 def _use_running(
@@ -158,6 +183,9 @@ def _show_files(console: Console, api: Api, job: Json, out: Path | None) -> None
     """Download, and say where what is; or fail with the job's error."""
     if job["status"] != "completed":
         raise job_failure(job)
+    summary = job["result"].get("summary") or {}
+    if summary.get("words") and summary.get("score") is not None:
+        say(console, f"{int(summary['words']):,} words, {score_text(summary['score'])}", "dim")
     for file in download_outputs(api, job, out):
         line = Text(str(file), "bold").append(f"  {size(file.stat().st_size)}", "dim")
         console.print(line, soft_wrap=True, highlight=False)

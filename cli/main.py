@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from cli import commands
+from cli import commands, document_commands
 from cli.errors import CliError
+from cli.outline_commands import outline
 
 app = typer.Typer(
     name="atelier",
@@ -18,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_START, _WORK = "Start", "Jobs"
+_START, _WORK, _DOCUMENTS = "Start", "Jobs", "Documents"
 
 
 @app.command(rich_help_panel=_START)
@@ -41,16 +42,19 @@ def demo(
     words: Annotated[int | None, typer.Option(help="How long. [default: 1200]")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the files. [default: atelier-output/TITLE]")] = None,
 ) -> None:
-    """Make one article, from nothing to a PDF: starts everything, runs one job, downloads it, stops everything."""
+    """Make one article, from nothing to its files: starts everything, runs one job, downloads it, stops everything."""
     if pipeline != "longform":
         raise CliError(f"There is no demo of {pipeline!r}.", "atelier demo longform")
-    from cli.demo import TOPIC, WORDS, run_demo
+    from cli.demo import WORDS, run_demo
 
-    run_demo(topic or TOPIC, words or WORDS, out)
+    run_demo(topic, words or WORDS, out)
 
 
 for command in commands.COMMANDS:
     app.command(rich_help_panel=_WORK)(command)
+app.add_typer(outline, rich_help_panel=_WORK)
+for document_command in document_commands.COMMANDS:
+    app.command(rich_help_panel=_DOCUMENTS)(document_command)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
-"""What is sent to submit a job: the input from a file, the flags of `longform`, and why a job failed."""
+"""What is sent to submit a job: the input from a file, the flags and sources of `longform`, and why a job failed."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,50 @@ from cli.errors import CliError
 
 _FORMATS = {"md": "markdown"}
 """Short names of formats; the API knows the long ones."""
+_PRIORITIES = frozenset({"high", "normal", "low"})
+# core.contracts.longform has these figures too, and would bring Temporal's library with it.
+SOURCE_CHARACTERS, STYLE_CHARACTERS, TITLE_CHARACTERS = 400_000, 4_000, 200
+
+
+def read_text(source: str, most: int | None = None) -> str:
+    """The text of a file, or of standard input for `-`. Raises CliError; also for more than `most` characters."""
+    name = "standard input" if source == "-" else source
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise CliError(f"{name} cannot be read: {error.strerror}.") from None
+    except ValueError:  # what it holds is no UTF-8, or its name no name
+        raise CliError(f"{name} is not UTF-8 text.") from None
+    if most is not None and len(text) > most:
+        raise CliError(f"{name} has {len(text):,} characters; the most is {most:,}.")
+    return text
+
+
+def read_source(given: str) -> Json:
+    """A source out of `notes.md` or `high:notes.md`. Its first line names it if that is a heading, else the file."""
+    priority, colon, file = given.partition(":")
+    if not colon or priority not in _PRIORITIES:
+        priority, file = "normal", given
+    try:
+        text = read_text(file, SOURCE_CHARACTERS)
+    except CliError as error:
+        raise CliError(error.message, error.hint or "A source is text or Markdown, in UTF-8.") from None
+    if not any(map(str.isalnum, text)):
+        raise CliError(f"{file} has no text.")
+    heading = re.match(r"\s*#{1,6}[ \t]+(\S.*?)[ \t#]*(?:\n|$)", text)
+    title = heading[1] if heading else Path(file).stem
+    return {"title": title[:TITLE_CHARACTERS].rstrip(), "text": text, "priority": priority}
+
+
+def read_style(given: str) -> str:
+    """A style guide: what is in the file of that name, or the words themselves."""
+    if given.endswith((".md", ".txt")) and len(given.split()) == 1:
+        return read_text(given, STYLE_CHARACTERS)
+    try:
+        is_file = Path(given).is_file()
+    except (OSError, ValueError):  # too long for a name, or not one
+        is_file = False
+    return read_text(given, STYLE_CHARACTERS) if is_file else given
 
 
 def read_input(source: str | None) -> Json:
@@ -18,12 +63,7 @@ def read_input(source: str | None) -> Json:
         return {}
     name = "standard input" if source == "-" else source
     try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-        value: Any = json.loads(text)
-    except OSError as error:
-        raise CliError(f"{name} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise CliError(f"{name} is not UTF-8 text.") from None
+        value: Any = json.loads(read_text(source))
     except ValueError as error:
         raise CliError(f"{name} is not JSON: {error}.") from None
     if not isinstance(value, dict):

@@ -1,6 +1,7 @@
 """The terminal: consoles, orderly reactions to Ctrl-C, and taking turns on a data folder."""
 
 import contextlib
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -24,10 +25,18 @@ class SteadyConsole(Console):
         self.quiet = True
 
 
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def visible(value: object) -> str:
+    """A text without control characters but tab and line feed: what models say must not steer a terminal."""
+    return _CONTROL.sub("", str(value))
+
+
 def say(console: Console, text: str, style: str = "") -> None:
     """A line of ours; whatever stands in it is shown as it is."""
     with contextlib.suppress(OSError):
-        console.print(Text(text, style=style), soft_wrap=True, highlight=False)
+        console.print(Text(visible(text), style=style), soft_wrap=True, highlight=False)
 
 
 def show_error(error: CliError) -> None:

@@ -12,6 +12,8 @@ class Stage:
 
     name: str
     steps: dict[str, bool] = field(default_factory=dict)
+    revisions: dict[str, int] = field(default_factory=dict)
+    """1 is the first time that a step is taken; a section that is revised has more."""
     troubled: dict[str, str] = field(default_factory=dict)
     """Steps whose last attempt failed, and why; forgotten when the step is done."""
 
@@ -66,13 +68,19 @@ class Timeline:
         step, name = str(data.get("step", "")), str(data.get("stage") or "steps")
         first = name not in self.stages
         stage = self.stages.setdefault(name, Stage(name))
+        revision = int(data.get("revision") or 1)
+        if revision < stage.revisions.get(step, 1):
+            return None  # late news of what has been overtaken
+        if revision > stage.revisions.get(step, 1):
+            stage.steps[step] = False
+        stage.revisions[step] = revision
         if kind == "step.started":
             stage.steps.setdefault(step, False)
             return f"{name} begins" if first and name != step else None
         if kind == "step.completed":
             stage.steps[step] = True
             stage.troubled.pop(step, None)
-            return f"{step} done"
+            return f"{step} done again" if revision > 1 else f"{step} done"
         if kind == "step.failed" and not stage.steps.get(step):
             stage.steps[step] = False
             error = data.get("error") or {}

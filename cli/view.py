@@ -1,6 +1,6 @@
 """How jobs look in a terminal: the live panel, the table, the details, and the lines for where there is no terminal."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.client import ENDED, Json
+from cli.terminal import visible
 from cli.timeline import Stage, Timeline
 
 _STYLES = {
@@ -26,6 +27,7 @@ _STYLES = {
 }
 _WIDTH = 100  # columns of a panel at most: a bar across a wide screen tells no more
 _SHOWN_STEPS = 4
+_LEAST_ROOM = 16  # columns for the text of a table
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
@@ -132,12 +134,14 @@ def job_panel(job: Json, timeline: Timeline, frame: int = 0, note: str = "") -> 
         foot.append("  ·  simulated: no model was asked", "yellow")
     lines.append(foot)
     if job.get("waiting_for") and not ended:
-        lines.append(Text(f"waits for {_plain(job['waiting_for'])}", "yellow"))
+        lines.append(Text(f"waits for {waiting_text(job)}", "yellow"))
     if error := job.get("error"):
         lines += [Text(), error_text(error)]
     if note:
         lines.append(Text(note, "yellow"))
-    title = Text(f" {job.get('title') or job.get('pipeline') or 'job'} ", "bold", no_wrap=True, overflow="ellipsis")
+    title = Text(
+        f" {visible(job.get('title') or job.get('pipeline') or 'job')} ", "bold", no_wrap=True, overflow="ellipsis"
+    )
     style = _STYLES.get(str(job.get("status")), "") if ended else "dim"
     return Panel(
         Group(*lines), title=title, title_align="left", width=None, border_style=style, padding=(0, 2), box=box.ROUNDED
@@ -155,7 +159,7 @@ def _stage_line(stage: Stage, *, current: bool, ended: bool, frame: int) -> Text
     line.append(f"{stage.name:<12}", "bold" if current and not ended else "")
     if list(stage.steps) != [stage.name]:
         line.append(f" {len(stage.done)} of {len(stage.steps)}")
-        names = [name.removeprefix(f"{stage.name} ").removeprefix(f"{stage.name.rstrip('s')} ") for name in running]
+        names = [_short_name(stage, name) for name in running]
         if names:
             more = f" and {len(names) - _SHOWN_STEPS} more" if len(names) > _SHOWN_STEPS else ""
             line.append(f"  {', '.join(names[:_SHOWN_STEPS])}{more}", "dim")
@@ -163,6 +167,12 @@ def _stage_line(stage: Stage, *, current: bool, ended: bool, frame: int) -> Text
         line.append(f"  {step}: {why}, again soon", "yellow")
     line.no_wrap, line.overflow = True, "ellipsis"
     return line
+
+
+def _short_name(stage: Stage, step: str) -> str:
+    """`s3` for `section s3` of the stage `sections`, `s3 again` when it is revised."""
+    name = step.removeprefix(f"{stage.name} ").removeprefix(f"{stage.name.rstrip('s')} ")
+    return f"{name} again" if stage.revisions.get(step, 1) > 1 else name
 
 
 def _bar(job: Json, progress: Mapping[str, Any]) -> RenderableType:
@@ -201,15 +211,36 @@ def jobs_table(jobs: Iterable[Json], width: int) -> Table:
     """The list of jobs, in at most `width` columns: the title gives way, the rest is shown whole."""
     rows = [_job_row(job) for job in jobs]
     names = ("id", "status", "pipeline", "title", "done", "cost", "created")
-    others = (i for i, name in enumerate(names) if name != "title")
-    taken = sum(max([len(names[i]), *(row[i].cell_len for row in rows)]) + 3 for i in others)
+    return fitted_table(names, rows, width, gives_way="title", right={"done", "cost"}, spare=("pipeline", "created"))
+
+
+def fitted_table(
+    names: Sequence[str],
+    rows: Sequence[Sequence[Text]],
+    width: int,
+    *,
+    gives_way: str,
+    right: Collection[str],
+    spare: Sequence[str] = (),
+) -> Table:
+    """A table in at most `width` columns: one column gives way, and where that leaves it too little, the `spare` ones
+    are left out, the first first. The rest is shown whole. `right` ones are numbers."""
+    widths = {name: max([len(name), *(row[i].cell_len for row in rows)]) + 3 for i, name in enumerate(names)}
+    shown = list(names)
+    left_over = list(spare)
+
+    def room() -> int:
+        return width - sum(widths[name] for name in shown if name != gives_way) - 2
+
+    while room() < min(_LEAST_ROOM, widths[gives_way]) and left_over:
+        shown.remove(left_over.pop(0))
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1), header_style="dim")
-    for name in names:
-        right: Literal["left", "right"] = "right" if name in {"done", "cost"} else "left"
-        most = max(12, width - taken - 2) if name == "title" else None
-        table.add_column(name, justify=right, no_wrap=True, overflow="ellipsis", max_width=most)
+    for name in shown:
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        most = max(12, room()) if name == gives_way else None
+        table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis", max_width=most)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(cell for name, cell in zip(names, row, strict=True) if name in shown))
     return table
 
 
@@ -220,7 +251,7 @@ def _job_row(job: Json) -> list[Text]:
         Text(short_id(str(job["id"]))),
         status_text(job),
         Text(str(job.get("pipeline", ""))),
-        Text(str(job.get("title") or "")),
+        Text(visible(job.get("title") or "")),
         Text(f"{percentage:.0f} %"),
         Text("simulated", "yellow") if is_simulated(job) and not usd else Text(dollars(usd)),
         Text(ago(job.get("created_at")), "dim"),
@@ -235,7 +266,7 @@ def job_details(job: Json) -> RenderableType:
 
     def row(name: str, value: object) -> None:
         if value not in (None, "", [], {}):
-            table.add_row(name, value if isinstance(value, Text) else Text(str(value)))
+            table.add_row(name, value if isinstance(value, Text) else Text(visible(value)))
 
     progress = job.get("progress") or {}
     done = progress.get("completed_steps") or []
@@ -245,7 +276,9 @@ def job_details(job: Json) -> RenderableType:
     row("tags", ", ".join(job.get("tags") or ()))
     row("models", ", ".join(job.get("models") or ()))
     row("parent job", job.get("parent_job"))
-    row("waits for", _plain(job["waiting_for"]) if job.get("waiting_for") else None)
+    row("waits for", waiting_text(job) if job.get("waiting_for") else None)
+    if outline_asked(job):
+        row("go on", go_on_lines(short_id(str(job["id"]))))
     row(
         "progress",
         f"{float(progress.get('percentage') or 0):.0f} %, {len(done)} of {progress.get('total_steps')} steps",
@@ -259,20 +292,81 @@ def job_details(job: Json) -> RenderableType:
     row("created", job.get("created_at"))
     row("finished", job.get("finished_at"))
     result = job.get("result") or {}
-    row("result", _plain(result["summary"]) if result.get("summary") else None)
+    summary = dict(result.get("summary") or {})
+    if summary.get("document_id"):
+        row("document", _document_text(job, summary))
+        summary = {name: value for name, value in summary.items() if name not in _DOCUMENT_FIELDS}
+    row("result", _plain(summary))
     for output in result.get("outputs") or ():
-        row("output", f"{output['name']}  {size(output['size'])}  {output['media_type']}")
+        row("output", f"{output['name']}  {size(output['size'])}")
     if job.get("error"):
         row("error", error_text(job["error"]))
-    title = Text(str(job.get("title") or job.get("pipeline") or "job"), "bold")
+    title = Text(visible(job.get("title") or job.get("pipeline") or "job"), "bold")
     return Group(title, Text(), table)
+
+
+def outline_asked(job: Json) -> int | None:
+    """The round of the outline that the job waits for a person's word on; None when it does not."""
+    waiting = job.get("waiting_for") or {}
+    if job.get("status") != "waiting_for_input" or waiting.get("what") != "outline_review":
+        return None
+    return int(waiting.get("round") or 1)
+
+
+def waiting_text(job: Json) -> str:
+    """What a job waits for, in words."""
+    waiting = job.get("waiting_for") or {}
+    if waiting.get("what") != "outline_review":
+        return _plain(waiting)
+    facts = [f"round {waiting['round']}"] if int(waiting.get("round") or 1) > 1 else []
+    facts += [f"{waiting['sections']} sections"] if waiting.get("sections") else []
+    facts += [f"{int(waiting['words']):,} words"] if waiting.get("words") else []
+    return f"your word on its outline ({', '.join(facts)}){until(waiting.get('expires_at'))}"
+
+
+def until(value: str | None) -> str:
+    """` until 2026-12-21 10:00`, in local time; empty without a time."""
+    at = when(value)
+    return f" until {at.astimezone():%Y-%m-%d %H:%M}" if at else ""
+
+
+def go_on_lines(short: str) -> Text:
+    """How to go on with a job that waits for a word on its outline."""
+    acts = (
+        (f"atelier outline approve {short}", "write it so"),
+        (f"atelier outline edit {short}", "change it first"),
+        (f'atelier outline again {short} "…"', "have it planned anew, like this"),
+    )
+    width = max(len(command) for command, _ in acts)
+    lines = Text()
+    for number, (command, meaning) in enumerate(acts):
+        lines.append(f"{chr(10) if number else ''}{command:<{width}}").append(f"  {meaning}", "dim")
+    return lines
+
+
+_DOCUMENT_FIELDS = frozenset({"document_id", "version", "title", "words", "score", "cached"})
+
+
+def _document_text(job: Json, summary: Mapping[str, Any]) -> str:
+    """The document that a job made or found: `00000001 version 2, 1,187 words, score 0.81`."""
+    facts = [f"{short_id(str(summary['document_id']))} version {summary.get('version') or 1}"]
+    facts += [f"{int(summary['words']):,} words"] if summary.get("words") else []
+    facts += [score_text(summary["score"])] if summary.get("score") is not None else []
+    facts += ["of the same request before"] if summary.get("cached") else []
+    title = str(summary.get("title") or "")
+    return ", ".join(facts) + (f"\n{title}" if title and title != job.get("title") else "")
+
+
+def score_text(score: float) -> str:
+    """A score of 0 to 1."""
+    return f"score {float(score):.2f}"
 
 
 def _plain(value: object) -> str:
     """Small JSON as words: `words: 1200, title: …`."""
     if isinstance(value, dict):
         return ", ".join(f"{name.replace('_', ' ')}: {_plain(inner)}" for name, inner in value.items())
-    return str(value)
+    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
 def panel_width(console: Console) -> int:

@@ -15,12 +15,14 @@ from typing import Any
 import httpx
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.text import Text
 
 from cli.client import ENDED, Json, client_options, problem, unreachable
 from cli.errors import CliError
 from cli.home import Access
+from cli.outline_view import outline_text
 from cli.timeline import Timeline
-from cli.view import job_panel, panel_width, plain_line
+from cli.view import job_panel, outline_asked, panel_width, plain_line
 
 READ_GAP = 0.2  # seconds between two reads of the job
 READ_ANYWAY = 3.0  # seconds after which the job is read although no event came
@@ -41,6 +43,10 @@ class Observer(ABC):
         """The job as it stands now."""
 
     @abstractmethod
+    def outline(self, outline: Json) -> None:
+        """The outline that the job waits for a word on; each round once."""
+
+    @abstractmethod
     def note(self, text: str) -> None:
         """Something about the connection; empty: it is well again."""
 
@@ -59,6 +65,9 @@ class LiveView(Observer):
 
     def job(self, job: Json) -> None:
         self._job = job
+
+    def outline(self, outline: Json) -> None:
+        self.live.console.print(outline_text(outline, self._width), Text(), sep="\n")
 
     def note(self, text: str) -> None:
         self._note = text
@@ -85,6 +94,9 @@ class PlainView(Observer):
 
     def job(self, job: Json) -> None:
         self._job = job
+
+    def outline(self, outline: Json) -> None:
+        self._console.print(outline_text(outline, panel_width(self._console)), highlight=False)
 
     def note(self, text: str) -> None:
         if text and text != self._note:
@@ -123,6 +135,7 @@ class Follower:
         self._last_id = 0
         self._heard = time.monotonic()
         self._changed = asyncio.Event()
+        self._outlined = 0
 
     async def run(self) -> Json:
         """The job as it ended."""
@@ -154,12 +167,28 @@ class Follower:
                     return job
                 if job:
                     self._observer.job(job)
+                    await self._show_outline(http, job)
             await asyncio.sleep(READ_GAP)
+
+    async def _show_outline(self, http: httpx.AsyncClient, job: Json) -> None:
+        """Show the outline that the job waits for a word on, unless it has been shown."""
+        asked = outline_asked(job)
+        if asked is None or asked <= self._outlined:
+            return
+        outline = None
+        with contextlib.suppress(CliError):  # answered in this moment; what is asked next shows in the job
+            outline = await self._read(http, f"/v1/jobs/{self._job_id}/outline")
+        if outline and outline.get("waiting"):
+            self._outlined = max(asked, int(outline.get("round") or 1))
+            self._observer.outline(outline)
 
     async def _read_job(self, http: httpx.AsyncClient) -> Json | None:
         """The job, or None when it could not be read this time."""
+        return await self._read(http, f"/v1/jobs/{self._job_id}")
+
+    async def _read(self, http: httpx.AsyncClient, path: str) -> Json | None:
         try:
-            response = await http.get(f"/v1/jobs/{self._job_id}")
+            response = await http.get(path)
         except httpx.TransportError as error:
             self._lost(error)
             return None
@@ -169,8 +198,8 @@ class Follower:
         if response.is_error:
             raise problem(response)
         self._found()
-        job: Json = response.json()
-        return job
+        found: Json = response.json()
+        return found
 
     async def _read_events(self, http: httpx.AsyncClient) -> None:
         """Read the stream, from behind the last event after every loss, until the job's end is in it."""

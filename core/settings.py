@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     cancel_grace_seconds: PositiveFloat = Field(
         default=30.0, description="A cancelled job whose workflow has not ended by then is terminated."
     )
+    review_expiry_days: float = Field(
+        default=30.0, gt=0, le=3650, description="How long a job waits for a person before it fails; retry asks anew."
+    )
     event_poll_seconds: PositiveFloat = Field(
         default=5.0, description="How often an event stream reads the table even without a notification."
     )

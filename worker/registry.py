@@ -5,6 +5,8 @@ from typing import Any
 
 from activities.jobs import Jobs
 from activities.longform import Longform
+from core.contracts.jobs import JobActivities
+from core.contracts.longform_steps import LongformActivities
 from core.contracts.names import Queue
 from worker.deps import Deps
 from workflows.registry import PIPELINES
@@ -13,11 +15,36 @@ WORKFLOWS = [pipeline.workflow for pipeline in PIPELINES.values()]
 
 
 def activities(deps: Deps) -> dict[Queue, list[Callable[..., Any]]]:
-    """Every activity, by queue: models on `llm`, what holds a core on `render`, short statements beside workflows."""
-    jobs = Jobs(deps.database)
-    longform = Longform(deps.gateway, deps.steps, deps.store)
+    """Every activity with its dependencies, by queue."""
+    return by_queue(Jobs(deps.database), Longform(deps.gateway, deps.steps, deps.store, deps.database))
+
+
+def by_queue(jobs: JobActivities, longform: LongformActivities) -> dict[Queue, list[Callable[..., Any]]]:
+    """Models on `llm`, what holds a core on `render`, short statements beside the workflows."""
     return {
-        Queue.ORCHESTRATION: [jobs.begin, jobs.set_status, jobs.finish],
-        Queue.LLM: [longform.decompose_topic, longform.draft_section],
-        Queue.RENDER: [longform.assemble_article, longform.export_article],
+        Queue.ORCHESTRATION: [
+            jobs.begin,
+            jobs.set_status,
+            jobs.read_answer,
+            jobs.store_answer,
+            jobs.finish,
+            longform.check_cache,
+            longform.keep_version,
+            longform.open_version,
+        ],
+        Queue.LLM: [
+            longform.decompose_topic,
+            longform.draft_section,
+            longform.adjust_section,
+            longform.revise_section,
+            longform.write_transitions,
+            longform.evaluate_article,
+        ],
+        Queue.RENDER: [
+            longform.assemble_article,
+            longform.replace_section,
+            longform.measure_article,
+            longform.export_article,
+            longform.export_report,
+        ],
     }

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
+from core.contracts.base import Json
 from core.contracts.errors import MESSAGE_LIMIT, ErrorType, error_type
 from core.contracts.jobs import (
     BeginJob,
@@ -67,6 +69,29 @@ class JobWorkflow:
         """A person paused the job or let it go on: stored in Postgres already. An older wish never wins."""
         if control.seq > self._control.seq:
             self._control = control
+
+    async def wait_for_person(
+        self, stage: str, question: Json, answered: Callable[[], bool], settling: Callable[[], bool]
+    ) -> None:
+        """Stand still until a person has answered; the job's row says what is asked. `settling`: an answer is being
+        stored. Raises `review_expired`."""
+        assert self._request is not None
+        await self.open_gate(stage)
+        seconds = self._request.review_seconds
+        expires = workflow.now() + timedelta(seconds=seconds)
+        await self._set_status(JobStatus.WAITING_FOR_INPUT, {**question, "expires_at": expires.isoformat()})
+        try:
+            await workflow.wait_condition(answered, timeout=seconds, timeout_summary="until a person answers")
+        except TimeoutError:
+            await workflow.wait_condition(lambda: not settling())
+            if not answered():
+                raise ApplicationError(
+                    f"Nobody answered within {seconds / 86_400:g} days. Retry the job to be asked again.",
+                    {"step": stage, "waiting_for": question},
+                    type=ErrorType.REVIEW_EXPIRED.value,
+                    non_retryable=True,
+                ) from None
+        await self._set_status(JobStatus.RUNNING)
 
     @asynccontextmanager
     async def job(self, request: JobRequest) -> AsyncIterator[None]:
@@ -145,20 +170,29 @@ class JobWorkflow:
         models = self._request.models
         return await self._gated(request.key, lambda: ask(activity, request, models, options))
 
-    async def _gated(self, key: StepKey, run: Callable[[], Awaitable[Result]]) -> Result:
+    async def open_gate(self, stage: str) -> None:
+        """Wait until the job is not paused, and note that a stage is at work."""
         while self._control.paused:
             await self._pause()
         stop_if_cancelled()
-        self._stage = key.stage
+        self._stage = stage
+
+    async def _gated(self, key: StepKey, run: Callable[[], Awaitable[Result]]) -> Result:
+        await self.open_gate(key.stage)
         self._in_flight.append(key.step)
         try:
             result = await run()
-            self._done.append(key.step)
+            self.step_done(key)
             # The step may have ended before its worker heard of the cancel, which is used up by then.
             stop_if_cancelled()
             return result
         finally:
             self._in_flight.remove(key.step)
+
+    def step_done(self, key: StepKey) -> None:
+        """Count a step once, however often it is revised."""
+        if key.step not in self._done:
+            self._done.append(key.step)
 
     async def _pause(self) -> None:
         """Stand still: what is in flight ends first, then the job is `paused`. One of the waiting steps says so."""
@@ -172,7 +206,7 @@ class JobWorkflow:
         if speaker:
             await self._set_status(JobStatus.RUNNING)
 
-    async def _set_status(self, status: JobStatus) -> None:
+    async def _set_status(self, status: JobStatus, waiting_for: Json | None = None) -> None:
         """Tell of a change. One after another: a change that is tried again must not come after a later one."""
         assert self._request is not None
         async with self._telling:
@@ -180,7 +214,13 @@ class JobWorkflow:
             self._show(status)
             await workflow.execute_activity_method(
                 JobActivities.set_status,
-                SetStatus(job_id=self._request.job_id, run=self._request.run, change=self._changes, status=status),
+                SetStatus(
+                    job_id=self._request.job_id,
+                    run=self._request.run,
+                    change=self._changes,
+                    status=status,
+                    waiting_for=waiting_for,
+                ),
                 **DB,
             )
 
@@ -189,6 +229,8 @@ class JobWorkflow:
     ) -> None:
         """Close the job's row. It is shielded, as a cancelled workflow must still say that it was cancelled."""
         assert self._request is not None
+        # A person who is being answered gets the answer before the workflow ends.
+        await workflow.wait_condition(workflow.all_handlers_finished)
         self._show(status)
         last_word = workflow.execute_activity_method(
             JobActivities.finish,
@@ -210,6 +252,17 @@ async def together(steps: Iterable[Awaitable[Result]]) -> list[Result]:
         if isinstance(result, BaseException):
             raise result
     return [result for result in results if not isinstance(result, BaseException)]
+
+
+async def optional(step: Awaitable[Result]) -> Result | None:
+    """The result of a step that the job can do without, or None when every model failed at it."""
+    try:
+        return await step
+    except ApplicationError as failure:
+        if failure.type != ErrorType.ALL_MODELS_FAILED:
+            raise
+        stop_if_cancelled()
+        return None
 
 
 def job_error(failure: BaseException) -> JobError:

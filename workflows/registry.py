@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from core.contracts.base import Submission
-from core.contracts.longform import LongformInput
+from core.contracts.base import Contract, Prepared, as_given
+from core.contracts.longform import PIPELINE, LongformInput, prepare
+from core.contracts.longform_steps import REVISION_PIPELINE, RevisionInput
 from workflows.longform import LongformWorkflow
+from workflows.longform_revision import LongformRevisionWorkflow
 
 TITLE_LIMIT = 120
 """Characters of a title that the pipeline makes up."""
@@ -14,17 +16,32 @@ TITLE_LIMIT = 120
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What the generic job routes need to know of a pipeline. `title` names a job whose owner did not."""
+    """What the generic job routes need to know of a pipeline. `title` names a job whose owner did not.
+
+    `prepare` makes the workflow's input of a checked one and its owner's id: what is long becomes an attachment.
+    A pipeline that is not `submittable` runs child jobs, which routes of its own submit.
+    """
 
     name: str
     workflow: type[Any]
-    input: type[Submission]
+    input: type[Contract]
     title: Callable[[Any], str]
+    prepare: Callable[[Any, str], Prepared] = as_given
+    submittable: bool = True
 
 
 PIPELINES = {
     pipeline.name: pipeline
     for pipeline in (
-        Pipeline("longform", LongformWorkflow, LongformInput, lambda brief: brief.topic.splitlines()[0][:TITLE_LIMIT]),
+        Pipeline(
+            PIPELINE, LongformWorkflow, LongformInput, lambda brief: brief.topic.splitlines()[0][:TITLE_LIMIT], prepare
+        ),
+        Pipeline(
+            REVISION_PIPELINE,
+            LongformRevisionWorkflow,
+            RevisionInput,
+            lambda revision: revision.act.value,
+            submittable=False,
+        ),
     )
 }

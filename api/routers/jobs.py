@@ -1,45 +1,30 @@
 """Jobs: submit, list, read, describe, steer, delete."""
 
 import asyncio
-import base64
-import binascii
-import uuid
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client
 
 from api import examples
 from api.deps import OwnerSession, Session
-from api.openapi import problems, request_body, success
-from api.requests import JsonBody, no_body, no_query, parse, path_id
+from api.openapi import BODY_PROBLEMS, problems, request_body, success
+from api.paging import id_cursor, id_of, page_view
+from api.requests import ACT, NO_QUERY, IdempotencyKey, JsonBody, parse, path_id
 from api.schemas import JobList, JobPatch, JobQuery, JobSubmission, JobView
-from api.submission import known_pipeline, new_job
+from api.submission import accept, known_pipeline, new_job, put_attachments
 from api.views import answer, job_view
-from core.contracts.errors import AtelierError, ErrorType
+from core.contracts.errors import ErrorType
 from core.contracts.names import workflow_id
 from core.db.repositories.jobs import JobFilter
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 log = structlog.get_logger()
 
-BODY_PROBLEMS = (ErrorType.BODY_TOO_LARGE, ErrorType.UNSUPPORTED_MEDIA_TYPE, ErrorType.INVALID_REQUEST)
 FORGET_SECONDS = 15.0
-NO_QUERY = [Depends(no_query)]
-ACT = [Depends(no_query), Depends(no_body)]
-
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        pattern=r"^[\x21-\x7e]{1,200}$",
-        description="Any word of your own. The same key with the same body is the same job, however often it is sent.",
-        examples=["tide-mills-2026-11-21"],
-    ),
-]
 
 
 @router.post(
@@ -51,7 +36,13 @@ IdempotencyKey = Annotated[
     openapi_extra=request_body(JobSubmission, examples.SUBMISSION),
     responses={
         **success(202, "Accepted; `Location` names the job", JobView, examples.PENDING),
-        **problems(*BODY_PROBLEMS, ErrorType.UNKNOWN_PIPELINE, ErrorType.UNKNOWN_MODEL, ErrorType.IDEMPOTENCY_MISMATCH),
+        **problems(
+            *BODY_PROBLEMS,
+            ErrorType.UNKNOWN_PIPELINE,
+            ErrorType.UNKNOWN_MODEL,
+            ErrorType.IDEMPOTENCY_MISMATCH,
+            ErrorType.STORE_UNAVAILABLE,
+        ),
     },
 )
 async def submit(body: JsonBody, session: OwnerSession, idempotency_key: IdempotencyKey = None) -> Response:
@@ -59,13 +50,9 @@ async def submit(body: JsonBody, session: OwnerSession, idempotency_key: Idempot
 
     With an `Idempotency-Key` that was used before, the job of then is answered, as it is now; another body is refused.
     """
-    submission = parse(JobSubmission, body)
-    deps = session.deps
-    record, new = await session.jobs.submit(new_job(deps, session.owner.id, submission, idempotency_key))
-    if new and not deps.events.listening:
-        # Else Postgres tells this process too, and being woken twice would cost the starter a second look.
-        session.then.append(deps.wake)
-    return answer(job_view(record), 202, {"Location": f"/v1/jobs/{record.id}"})
+    job = new_job(session.deps, session.owner.id, parse(JobSubmission, body), idempotency_key)
+    await put_attachments(session, job.attachments)
+    return await accept(session, job)
 
 
 @router.get(
@@ -88,13 +75,10 @@ async def page(session: OwnerSession, query: Annotated[JobQuery, Query()]) -> Re
         tag=query.tag,
         created_from=query.created_from,
         created_to=query.created_to,
-        before=None if query.cursor is None else _decode_cursor(query.cursor),
+        before=id_of(query.cursor),
     )
-    # One more than asked for tells whether there is a next page.
     records = await session.jobs.page(session.owner.id, wanted, query.limit + 1)
-    shown = records[: query.limit]
-    more = len(records) > query.limit
-    return answer({"items": [job_view(job) for job in shown], "next_cursor": _cursor(shown[-1].id) if more else None})
+    return answer(page_view(records, query.limit, job_view, lambda job: id_cursor(job.id)))
 
 
 @router.get(
@@ -240,17 +224,3 @@ async def _forget(temporal: Client, workflow: str) -> None:
         return
     # The server takes its time: it waits until its own queues are done with the run.
     log.info("job.history_to_be_deleted", workflow_id=workflow, runs=len(runs) or 1)
-
-
-def _cursor(job_id: str) -> str:
-    return base64.urlsafe_b64encode(uuid.UUID(job_id).bytes).rstrip(b"=").decode()
-
-
-def _decode_cursor(cursor: str) -> str:
-    try:
-        job_id = str(uuid.UUID(bytes=base64.b64decode(cursor + "==", altchars=b"-_", validate=True)))
-    except (ValueError, binascii.Error):
-        job_id = ""
-    if not job_id or _cursor(job_id) != cursor:
-        raise AtelierError(ErrorType.INVALID_CURSOR, "Take the cursor from `next_cursor` of the page before.")
-    return job_id

@@ -1,7 +1,8 @@
 """The base of every contract, references to stored bytes, and the tie from an activity's implementation to its name."""
 
+import hashlib
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from temporalio import activity
@@ -38,6 +39,33 @@ class ArtifactRef(Contract):
     sha256: Sha256
     size: int = Field(ge=0, description="bytes")
     media_type: str
+
+
+class Attachment(NamedTuple):
+    """Bytes that come with a submission and are too long to travel: stored before the job that refers to them."""
+
+    name: str
+    ref: ArtifactRef
+    data: bytes
+
+
+def attachment(owner_id: str, name: str, text: str, media_type: str) -> Attachment:
+    """A text as an attachment."""
+    data = text.encode()
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Attachment(name, ArtifactRef(owner_id=owner_id, sha256=sha256, size=len(data), media_type=media_type), data)
+
+
+class Prepared(NamedTuple):
+    """A pipeline's input as its workflow gets it, and the bytes that it refers to."""
+
+    input: Contract
+    attachments: tuple[Attachment, ...] = ()
+
+
+def as_given(given: Contract, owner_id: str) -> Prepared:
+    """The input of a pipeline that takes it as it is."""
+    return Prepared(given)
 
 
 DeclaredActivity = TypeVar("DeclaredActivity", bound=Callable[..., Any])

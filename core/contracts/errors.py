@@ -21,6 +21,7 @@ class ErrorType(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     INVALID_STATE = "invalid_state"
+    REVIEW_EXPIRED = "review_expired"
     BODY_TOO_LARGE = "body_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     RANGE_NOT_SATISFIABLE = "range_not_satisfiable"
@@ -73,6 +74,7 @@ ERRORS: dict[ErrorType, ErrorKind] = {
     ErrorType.METHOD_NOT_ALLOWED: ErrorKind("This resource does not take that method", 405),
     ErrorType.IDEMPOTENCY_MISMATCH: ErrorKind("This Idempotency-Key was used with another body", 409),
     ErrorType.INVALID_STATE: ErrorKind("The job's state does not allow this", 409),
+    ErrorType.REVIEW_EXPIRED: ErrorKind("Nobody answered in time", 409),
     ErrorType.BODY_TOO_LARGE: ErrorKind("The body is too large", 413),
     ErrorType.UNSUPPORTED_MEDIA_TYPE: ErrorKind("The body's media type is not supported", 415),
     ErrorType.RANGE_NOT_SATISFIABLE: ErrorKind("The range lies outside the artifact", 416),

@@ -123,6 +123,8 @@ class JobRequest(Contract):
     """Counts the runs of one job from 1; a retry is the next."""
     input: Json
     models: ModelChain
+    review_seconds: int = 30 * 86_400
+    """How long the job waits for a person, each time."""
 
 
 class StepKey(Contract):
@@ -193,6 +195,37 @@ class SetStatus(Contract):
     waiting_for: Json | None = None
 
 
+class AnswerFile(Contract):
+    """A file that comes with an answer."""
+
+    name: Name
+    ref: ArtifactRef
+
+
+class Answer(Contract):
+    """What a person said where a job waited for them. Stored like any other step, so that no run asks again."""
+
+    act: Name
+    update_id: str
+    body_sha256: str = ""
+    """Of the request: the same Idempotency-Key with another body is refused."""
+    data: Json = Field(default_factory=dict)
+    files: tuple[AnswerFile, ...] = ()
+    """Bytes that were put into the store for it; what is long travels by reference."""
+
+
+class StoreAnswer(StepRequest):
+    """An answer to the question that is named by the key."""
+
+    answer: Answer
+
+
+class StoredAnswer(Contract):
+    """The answer to a question, if there is one."""
+
+    answer: Answer | None = None
+
+
 class FinishJob(Contract):
     """A workflow's last word."""
 
@@ -215,6 +248,16 @@ class JobActivities(ABC):
     @abstractmethod
     async def set_status(self, request: SetStatus) -> None:
         """Change the status of a job that is alive. Idempotent by (job, run, change)."""
+
+    @activity.defn(name="jobs.read_answer")
+    @abstractmethod
+    async def read_answer(self, request: StepRequest) -> StoredAnswer:
+        """What a person has answered at this step, in whatever run. Changes nothing."""
+
+    @activity.defn(name="jobs.store_answer")
+    @abstractmethod
+    async def store_answer(self, request: StoreAnswer) -> StoredAnswer:
+        """Store an answer; the first one stays. Idempotent by the step's key; returns what is stored."""
 
     @activity.defn(name="jobs.finish")
     @abstractmethod

@@ -1,14 +1,12 @@
-"""`longform`: what a user asks for, what travels between its steps, and the signatures of its activities."""
+"""`longform`: what a user asks for, the plan that is made of it, and what models answer."""
 
-from abc import ABC, abstractmethod
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
-from temporalio import activity
 
-from core.contracts.base import ArtifactRef, Contract, Name, Submission
-from core.contracts.jobs import Output, PaidRequest, StepRequest
+from core.contracts.base import ArtifactRef, Contract, Name, Prepared, Submission, attachment
+from core.contracts.documents import Format, SectionId, SourceId
 
 PIPELINE = "longform"
 
@@ -18,18 +16,72 @@ WORDS_A_MINUTE = 150
 MIN_WORDS, MAX_WORDS, DEFAULT_WORDS = 300, 20_000, 1_200
 WORDS_A_SECTION = 300
 """A section of this length is one idea, and one model answer that stays under every output limit."""
-MIN_SECTIONS, MAX_SECTIONS = 3, 40
+MIN_SECTIONS, USUAL_SECTIONS, MAX_SECTIONS = 3, 40, 60
+"""The least and most that are asked of a model, and the most that an outline can have."""
+LEAST_BUDGET, MOST_BUDGET = 40, 3_000
+"""Words of a section: a shorter one says nothing, a longer one is more than a model writes at once."""
+MAX_SOURCES, MAX_SOURCE_CHARACTERS = 20, 400_000
+TRANSITION_WORDS = 18
+"""Of a section's budget these lead into it; a section of less than `TRANSITION_FROM` words has no such sentence."""
+TRANSITION_FROM = 150
+LENGTH_TOLERANCE = 0.15
+"""A section that misses its budget by more than this gets a second pass."""
+PARALLEL_SECTIONS = 12
+"""Sections of one job that are written at once."""
+REVISED_A_ROUND = 3
+"""At most so many of the weakest sections are revised in one round."""
+
+Instructions = Annotated[str, StringConstraints(min_length=1, max_length=2_000)]
+_LATER = {
+    "url": "sources by URL cannot be read yet: send the text",
+    "upload": "sources by upload cannot be read yet: send the text",
+    "upload_id": "sources by upload cannot be read yet: send the text",
+}
 
 
-class Format(StrEnum):
-    """The files a document can be exported to."""
+class Priority(StrEnum):
+    """How much a source matters: what is high is used whenever it fits, what is low only where nothing else does."""
 
-    MARKDOWN = "markdown"
-    PDF = "pdf"
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
 
 
-class LongformInput(Submission):
-    """What a user asks for. One of the three lengths, or none for 1,200 words."""
+class SourceInput(Submission):
+    """Something to write from, and to cite."""
+
+    text: Annotated[str, StringConstraints(min_length=1, max_length=MAX_SOURCE_CHARACTERS)] = Field(
+        description="Plain text or Markdown. Markup in it never becomes markup of the document."
+    )
+    title: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
+        default=None, description="How the reference list names it; without one its first line does."
+    )
+    priority: Priority = Priority.NORMAL
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_yet(cls, value: Any) -> Any:
+        for field, message in _LATER.items():
+            if isinstance(value, dict) and field in value:
+                raise ValueError(message)
+        return value
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not any(map(str.isalnum, self.text)):
+            raise ValueError("the source has no text")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Its title, or its first line that says something, cut short."""
+        lines = (" ".join(line.split()).lstrip("#*->_ ") for line in (self.title or self.text).splitlines())
+        found = next((line for line in lines if any(map(str.isalnum, line))), "Source")
+        return found if len(found) <= 120 else found[:119].rstrip() + "…"
+
+
+class Topic(Contract):
+    """What every brief says, whoever fills it in."""
 
     topic: Annotated[str, StringConstraints(min_length=3, max_length=8_000)] = Field(
         description="The topic in a line, or a brief of some paragraphs."
@@ -46,17 +98,16 @@ class LongformInput(Submission):
         default=None, gt=0, le=MAX_WORDS / WORDS_A_MINUTE, allow_inf_nan=False, description="Minutes when read aloud."
     )
     formats: tuple[Format, ...] = Field(default=(Format.MARKDOWN, Format.PDF), min_length=1, max_length=len(Format))
-
-    @model_validator(mode="after")
-    def _one_length(self) -> Self:
-        given = [n for n in ("target_words", "target_pages", "target_duration") if getattr(self, n) is not None]
-        if len(given) > 1:
-            raise ValueError(f"give one length, not {len(given)}: {', '.join(given)}")
-        if self.words < MIN_WORDS:
-            raise ValueError(f"the length comes to {self.words} words; the least is {MIN_WORDS}")
-        if len(set(self.formats)) != len(self.formats):
-            raise ValueError("a format is named twice")
-        return self
+    review_outline: bool = Field(
+        default=False, description="Wait for your word on the outline before a section is written."
+    )
+    quality_threshold: float = Field(
+        default=0.7, ge=0, le=1, allow_inf_nan=False, description="The weakest sections are revised below this score."
+    )
+    max_revisions: int = Field(default=1, ge=0, le=5, description="Rounds of revision at most.")
+    cache: Literal["use", "bypass"] = Field(
+        default="use", description="`use` answers an identical request that completed with its document."
+    )
 
     @property
     def words(self) -> int:
@@ -72,17 +123,82 @@ class LongformInput(Submission):
     @property
     def section_count(self) -> int:
         """How many sections a document of this length has."""
-        return max(MIN_SECTIONS, min(MAX_SECTIONS, round(self.words / WORDS_A_SECTION)))
+        return max(MIN_SECTIONS, min(USUAL_SECTIONS, round(self.words / WORDS_A_SECTION)))
+
+
+class LongformInput(Topic, Submission):
+    """What a user asks for. One of the three lengths, or none for 1,200 words."""
+
+    sources: tuple[SourceInput, ...] = Field(default=(), max_length=MAX_SOURCES)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_yet(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "narrate" in value:
+            raise ValueError("narration is not available yet: leave `narrate` out")
+        return value
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        given = [n for n in ("target_words", "target_pages", "target_duration") if getattr(self, n) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one length, not {len(given)}: {', '.join(given)}")
+        if self.words < MIN_WORDS:
+            raise ValueError(f"the length comes to {self.words} words; the least is {MIN_WORDS}")
+        if len(set(self.formats)) != len(self.formats):
+            raise ValueError("a format is named twice")
+        return self
+
+
+class Source(Contract):
+    """A source as it travels: its text is in the artifact store. `characters` is its length."""
+
+    id: SourceId
+    title: Name
+    priority: Priority = Priority.NORMAL
+    text: ArtifactRef
+    characters: int
+
+
+class Brief(Topic):
+    """What a user asked for, as the workflow gets it: long texts by reference."""
+
+    sources: tuple[Source, ...] = ()
+
+
+def prepare(given: LongformInput, owner_id: str) -> Prepared:
+    """The brief of an input: its sources get ids, and their texts become attachments."""
+    files = tuple(
+        attachment(owner_id, f"source-r{number}.txt", source.text, "text/plain; charset=utf-8")
+        for number, source in enumerate(given.sources, start=1)
+    )
+    sources = tuple(
+        Source(
+            id=f"r{number}",
+            title=source.name,
+            priority=source.priority,
+            text=file.ref,
+            characters=len(source.text),
+        )
+        for number, (source, file) in enumerate(zip(given.sources, files, strict=True), start=1)
+    )
+    fields = {name: getattr(given, name) for name in Topic.model_fields}
+    return Prepared(Brief(**fields, sources=sources), files)
+
+
+KeyPoint = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+Purpose = Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
 
 
 class SectionPlan(Contract):
-    """One section of an outline, as the model plans it. `words` is its share of the target."""
+    """One section of an outline. `words` is its share of the target, with the sentence that leads into it."""
 
-    id: Annotated[str, StringConstraints(pattern=r"^s[0-9]{1,3}$")]
+    id: SectionId
     title: Name
-    purpose: Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
-    key_points: tuple[Annotated[str, StringConstraints(min_length=1, max_length=500)], ...] = Field(max_length=12)
+    purpose: Purpose
+    key_points: tuple[KeyPoint, ...] = Field(max_length=12)
     words: int = Field(ge=1, le=MAX_WORDS)
+    sources: tuple[SourceId, ...] = ()
 
 
 class Outline(Contract):
@@ -93,16 +209,27 @@ class Outline(Contract):
     sections: tuple[SectionPlan, ...] = Field(min_length=1, max_length=MAX_SECTIONS)
     simulated: bool = False
 
+    @property
+    def words(self) -> int:
+        """The length of the document that is planned."""
+        return sum(section.words for section in self.sections)
+
+    def lead_in(self, number: int) -> int:
+        """Words of the sentence that leads into a section; `number` counts from 0. 0: it has none."""
+        return TRANSITION_WORDS if number > 0 and self.sections[number].words >= TRANSITION_FROM else 0
+
 
 class SectionIdea(Contract):
     """One section as a model answers it."""
 
     title: Name = Field(description="A heading of three to nine words, without a number.")
-    purpose: Annotated[str, StringConstraints(min_length=1, max_length=1_000)] = Field(
-        description="What the reader knows after this section, in one sentence."
-    )
-    key_points: tuple[Annotated[str, StringConstraints(min_length=1, max_length=500)], ...] = Field(
+    purpose: Purpose = Field(description="What the reader knows after this section, in one sentence.")
+    key_points: tuple[KeyPoint, ...] = Field(
         min_length=1, max_length=12, description="The points this section makes, in order."
+    )
+    words: int = Field(default=0, ge=0, le=MAX_WORDS, description="Its share of the document's words.")
+    sources: tuple[str, ...] = Field(
+        default=(), max_length=MAX_SOURCES, description="Ids of the sources it should draw on, such as r1."
     )
 
 
@@ -117,114 +244,49 @@ class OutlineAnswer(Contract):
 
 
 class SectionAnswer(Contract):
-    """What a model answers to `longform/draft_section`."""
+    """What a model answers to `longform/draft_section`, `adjust_section` and `revise_section`."""
 
     markdown: Annotated[str, StringConstraints(min_length=1, max_length=200_000)] = Field(
         description="The section's text in Markdown: paragraphs, lists, tables, code; no heading of its own."
     )
 
 
-class PlannedSection(Contract):
-    """What the workflow needs to know of a section."""
+class TransitionAnswer(Contract):
+    """One sentence between two sections."""
 
-    id: str
-    title: Name
-
-
-class Decomposed(Contract):
-    """The outline by reference, and its sections by name."""
-
-    title: Name
-    outline: ArtifactRef
-    sections: tuple[PlannedSection, ...]
-    simulated: bool = False
+    number: int = Field(ge=1, description="The section it leads into.")
+    text: Annotated[str, StringConstraints(min_length=1, max_length=600)] = Field(
+        description="Plain text, one sentence."
+    )
 
 
-class Section(Contract):
-    """One written section: its Markdown by reference. `words` is counted, not promised."""
+class TransitionsAnswer(Contract):
+    """What a model answers to `longform/write_transitions`."""
 
-    id: str
-    text: ArtifactRef
-    words: int
-    simulated: bool = False
+    transitions: tuple[TransitionAnswer, ...] = Field(max_length=MAX_SECTIONS)
 
 
-class ArticleSection(Contract):
-    """A section of an article: Markdown without its own heading."""
+class JudgedCriterion(Contract):
+    """A score with its reason. The reason comes first, so that the score follows from it."""
 
-    id: str
-    title: Name
-    markdown: str
-
-
-class Article(Contract):
-    """A whole document, ready to be exported."""
-
-    title: Name
-    thesis: str
-    language: str
-    sections: tuple[ArticleSection, ...]
-    words: int
-    simulated: bool = False
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
+    score: int = Field(ge=0, le=10)
 
 
-class Assembled(Contract):
-    """The article by reference."""
+class JudgedSection(Contract):
+    """A section's score, its reason, and what a reviser should do."""
 
-    title: Name
-    article: ArtifactRef
-    words: int
-    simulated: bool = False
-
-
-class DecomposeTopic(PaidRequest):
-    """Plan a document."""
-
-    brief: LongformInput
+    number: int = Field(ge=1)
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
+    advice: Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
+    score: int = Field(ge=0, le=10)
 
 
-class DraftSection(PaidRequest):
-    """Write one section of an outline."""
+class JudgeAnswer(Contract):
+    """What a model answers to `longform/judge_article`."""
 
-    brief: LongformInput
-    outline: ArtifactRef
-    section_id: str
-
-
-class AssembleArticle(StepRequest):
-    """Put the sections together in the outline's order."""
-
-    brief: LongformInput
-    outline: ArtifactRef
-    sections: tuple[Section, ...]
-
-
-class ExportArticle(StepRequest):
-    """Make one file of an article."""
-
-    article: ArtifactRef
-    format: Format
-
-
-class LongformActivities(ABC):
-    """The steps of `longform`. Each is stored once by (job, step, revision); a stored one is never asked again."""
-
-    @activity.defn(name="longform.decompose_topic")
-    @abstractmethod
-    async def decompose_topic(self, request: DecomposeTopic) -> Decomposed:
-        """Ask a model for title, thesis and sections whose word budgets add up to the target."""
-
-    @activity.defn(name="longform.draft_section")
-    @abstractmethod
-    async def draft_section(self, request: DraftSection) -> Section:
-        """Ask a model for one section, knowing the outline and its neighbours' purpose."""
-
-    @activity.defn(name="longform.assemble_article")
-    @abstractmethod
-    async def assemble_article(self, request: AssembleArticle) -> Assembled:
-        """Put the sections together; no model is asked."""
-
-    @activity.defn(name="longform.export_article")
-    @abstractmethod
-    async def export_article(self, request: ExportArticle) -> Output:
-        """Make the file of one format and store it as an artifact of the job."""
+    coherence: JudgedCriterion = Field(description="Does one argument run through it, in an order that helps?")
+    coverage: JudgedCriterion = Field(description="Does it do what thesis, purposes and key points promise?")
+    style: JudgedCriterion = Field(description="Does it keep to audience, tone, language and style guide?")
+    support: JudgedCriterion = Field(description="Do claims rest on the sources given, or on what is well known?")
+    sections: tuple[JudgedSection, ...] = Field(max_length=MAX_SECTIONS, description="Every section, by its number.")

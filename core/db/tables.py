@@ -205,3 +205,52 @@ artifacts = Table(
     CheckConstraint("role IN ('output', 'working')", name="role"),
     Index("ix_artifacts_owner_id_sha256", "owner_id", "sha256"),
 )
+
+# The row goes with the last of its versions: a trigger of the migration sees to it.
+documents = Table(
+    "documents",
+    metadata,
+    # The id of the job that wrote it first. No foreign key: later versions outlive that job.
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, ForeignKey("owners.id", ondelete="CASCADE"), nullable=False),
+    # The greatest number ever given: a number is never given twice.
+    Column("last_number", Integer, nullable=False),
+    _at("created_at", required=True),
+    Index("ix_documents_owner_id_id", "owner_id", "id"),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("document_id", Uuid, ForeignKey("documents.id", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("owner_id", Uuid, ForeignKey("owners.id", ondelete="CASCADE"), nullable=False),
+    Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("parent", Integer),
+    Column("reason", Text, nullable=False),
+    Column("section_id", Text),
+    Column("restored_from", Integer),
+    Column("instructions", Text, nullable=False, server_default=text("''")),
+    Column("title", Text, nullable=False),
+    Column("words", Integer, nullable=False),
+    Column("score", Numeric),
+    Column("sections", JSONB, nullable=False),
+    # References to bytes in the artifact store.
+    Column("article", JSONB, nullable=False),
+    Column("outline", JSONB, nullable=False),
+    Column("report", JSONB, nullable=False),
+    Column("outputs", JSONB, nullable=False),
+    Column("brief", JSONB, nullable=False),
+    # Of the request that it answers: the same request again is answered with it.
+    Column("cache_key", Text),
+    Column("simulated", Boolean, nullable=False, server_default=text("false")),
+    _at("created_at", required=True),
+    PrimaryKeyConstraint("document_id", "number"),
+    UniqueConstraint("job_id"),
+    CheckConstraint("number >= 1", name="number"),
+    CheckConstraint(
+        "reason IN ('written', 'section_regenerated', 'section_edited', 'restored')",
+        name="reason",
+    ),
+    Index("ix_versions_owner_id_cache_key", "owner_id", "cache_key"),
+)

@@ -1,18 +1,20 @@
 """Markdown as a small tree of blocks and inlines that a typesetter renders without knowing Markdown.
 
-CommonMark and tables. Raw HTML is text, an image is its alternative text, and a link that is not http, https or
-mailto is its text. The tree is plain JSON of bounded depth: Typst's JSON reader, call stack and layout all have one.
+CommonMark, tables and citations. Raw HTML is text, an image is its alternative text, and a link that is not http,
+https or mailto is its text. The tree is plain JSON of bounded depth: Typst's JSON reader, call stack and layout all
+have one.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, NamedTuple, NotRequired, TypedDict
+from urllib.parse import urlsplit
 
-from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from core.documents.citations import Numbers, mark, parse, shown
 from core.documents.text import clean
 
 TOP_LEVEL, LAST_LEVEL = 3, 5
@@ -20,25 +22,27 @@ TOP_LEVEL, LAST_LEVEL = 3, 5
 MAX_BLOCK_DEPTH = 6
 """Lists and quotes deeper than this are set at this depth: below it no room is left on a page."""
 MAX_INLINE_DEPTH = 6
-MAX_NESTING = 100
-"""markdown-it stops at this depth; what lies deeper is left out. No text that is meant to be read comes near."""
 MAX_COLUMNS = 7
 """Wider tables do not fit on a page: they become a list of records, "heading: cell"."""
-MAX_BRACKETS = 20_000
-"""markdown-it's time grows with the square of their number; a text with more has no links."""
 LONGEST_WORD, LONGEST_CODE = 40, 48
 """Characters: longer runs may break anywhere, or they would run off the page."""
+LONGEST_URL = 2_000
+"""Characters: Typst and Word refuse documents with much longer ones. Such a link is its text."""
 
+_NO_NUMBERS: Numbers = {}
 _LINK = re.compile(r"(?:https?://|mailto:)[^\s]+", re.IGNORECASE)
+_HOST = re.compile(r"[\w.:-]+")
 # A break may stand before any character that does not join the one before it: no mark, no joiner, no selector.
 _BREAK = re.compile(r"(?<=[^\u200d])(?=[\w!-/:-@\[-`{-~])")
 
 
 class Inline(TypedDict):
-    """A piece of a line: text or code (`v`), a forced break, or em, strong or a link around others (`c`)."""
+    """A piece of a line: text or code (`v`), a forced break, a citation of the references with the numbers `n`, or em,
+    strong or a link around others (`c`)."""
 
-    t: Literal["text", "code", "break", "em", "strong", "link"]
+    t: Literal["text", "code", "break", "cite", "em", "strong", "link"]
     v: NotRequired[str]
+    n: NotRequired[list[int]]
     c: NotRequired[list["Inline"]]
     url: NotRequired[str]
 
@@ -64,15 +68,19 @@ class Block(TypedDict):
     """Of a table, its head first."""
 
 
-@cache
-def _parser() -> MarkdownIt:
-    # It keeps no state between texts, so threads may share it.
-    return MarkdownIt("commonmark", {"html": False, "maxNesting": MAX_NESTING}).enable("table")
+class Medium(NamedTuple):
+    """What a tree is rendered on."""
+
+    columns: int | None = None
+    """Wider tables become a list of records; without a number none does."""
+    breaks: bool = False
+    """Whether long runs of characters need places to break at, as zero-width spaces."""
 
 
-def parse(text: str) -> list[Token]:
-    """The tokens of cleaned Markdown in the one dialect of all exports."""
-    return _parser().parse(text if text.count("[") <= MAX_BRACKETS else text.replace("[", "\\["))
+PAGE = Medium(MAX_COLUMNS, breaks=True)
+SCREEN = Medium()
+"""It scrolls, and breaks long words by itself."""
+WORD_PROCESSOR = Medium(MAX_COLUMNS)
 
 
 def heading_shift(tokens: Sequence[Token]) -> int:
@@ -81,10 +89,10 @@ def heading_shift(tokens: Sequence[Token]) -> int:
     return max(0, TOP_LEVEL - min(levels, default=TOP_LEVEL))
 
 
-def parse_blocks(markdown: str) -> list[Block]:
-    """The tree of a section's Markdown."""
+def parse_blocks(markdown: str, numbers: Numbers = _NO_NUMBERS, medium: Medium = PAGE) -> list[Block]:
+    """The tree of a section's Markdown. A citation without a number is left out, with the space before it."""
     tokens = parse(clean(markdown))
-    return _Converter(heading_shift(tokens)).blocks(_tree(tokens), 0)
+    return _Converter(heading_shift(tokens), numbers, medium).blocks(_tree(tokens), 0)
 
 
 @dataclass
@@ -113,10 +121,10 @@ def _tree(tokens: Sequence[Token]) -> list[_Node]:
 
 
 class _Converter:
-    """Walks the tree of blocks, which is at most `MAX_NESTING` deep."""
+    """Walks the tree of blocks, which is no deeper than the parser goes."""
 
-    def __init__(self, shift: int) -> None:
-        self.shift = shift
+    def __init__(self, shift: int, numbers: Numbers, medium: Medium) -> None:
+        self.shift, self.numbers, self.medium = shift, numbers, medium
 
     def blocks(self, nodes: Sequence[_Node], depth: int) -> list[Block]:
         """The blocks of nodes; at the deepest level those inside a list or quote stand beside it."""
@@ -128,12 +136,14 @@ class _Converter:
         if kind in ("bullet_list", "ordered_list", "blockquote") and depth >= MAX_BLOCK_DEPTH:
             return self.blocks([n for item in node.children for n in _contents(item)], depth)
         if kind == "paragraph":
-            return [{"t": "p", "c": self.line(node)}]
+            line = self.line(node)
+            return [{"t": "p", "c": line}] if line else []
         if kind == "heading":
             level = max(TOP_LEVEL, min(LAST_LEVEL, int(node.token.tag[1]) + self.shift))
             return [{"t": "h", "level": level, "c": self.line(node)}]
         if kind in ("fence", "code_block"):
-            return [{"t": "code", "v": breakable(node.token.content.removesuffix("\n").expandtabs(4), LONGEST_CODE)}]
+            code = node.token.content.removesuffix("\n").expandtabs(4)
+            return [{"t": "code", "v": breakable(code, LONGEST_CODE) if self.medium.breaks else code}]
         if kind == "bullet_list" or kind == "ordered_list":
             return [self.list_(node, depth)]
         if kind == "blockquote":
@@ -155,7 +165,7 @@ class _Converter:
         """A table, or a list of records if it is too wide for a page."""
         cells = [row.children for part in node.children for row in part.children]
         columns = len(cells[0])
-        if columns > MAX_COLUMNS:
+        if self.medium.columns is not None and columns > self.medium.columns:
             return [self.records(cells)]
         # About 80 characters fit on a line of a table.
         width = min(LONGEST_WORD, 80 // columns)
@@ -178,15 +188,19 @@ class _Converter:
     def line(self, node: _Node, longest: int = LONGEST_WORD) -> list[Inline]:
         """The inlines of a paragraph, a heading or a cell."""
         tokens = [token for child in node.children for token in child.token.children or []]
-        return inlines(tokens, longest)
+        line = inlines(tokens, self.numbers)
+        if self.medium.breaks:
+            _break_words(line, longest)
+        return line
 
 
-def inlines(tokens: Sequence[Token], longest: int = LONGEST_WORD) -> list[Inline]:
+def inlines(tokens: Sequence[Token], numbers: Numbers = _NO_NUMBERS) -> list[Inline]:
     """The tree of a line's tokens. Emphasis deeper than `MAX_INLINE_DEPTH` and links elsewhere leave their text.
 
     A stack, not recursion: markdown-it nests emphasis without a limit.
     """
     stack: list[list[Inline]] = [[]]
+    unspaced, first = False, False
     for token in tokens:
         here = stack[-1]
         if token.nesting == 1:
@@ -197,17 +211,37 @@ def inlines(tokens: Sequence[Token], longest: int = LONGEST_WORD) -> list[Inline
         elif token.nesting == -1:
             stack.pop()
         elif token.type == "code_inline":
-            here.append({"t": "code", "v": breakable(token.content, min(longest, 30))})
+            here.append({"t": "code", "v": token.content})
         elif token.type == "hardbreak":
             here.append({"t": "break"})
+        elif token.type == "citation" and (found := shown(token.meta["ids"], numbers)):
+            here.append({"t": "cite", "n": found})
+        elif token.type == "citation":
+            unspaced = first or _without_space(here)
+            continue
         else:
             text = {"softbreak": " ", "image": _plain(token.children or [])}.get(token.type, token.content)
-            if here and here[-1]["t"] == "text":
-                here[-1]["v"] += text
-            elif text:
-                here.append({"t": "text", "v": text})
-    _break_words(stack[0], longest)
+            _add_text(here, text.lstrip(" ") if unspaced else text)
+        unspaced, first = False, token.type == "softbreak"
     return stack[0]
+
+
+def _add_text(line: list[Inline], text: str) -> None:
+    if not text.isprintable():
+        text = clean(text).replace("\n", " ").replace("\t", " ")  # an entity can stand for any character
+    if line and line[-1]["t"] == "text":
+        line[-1]["v"] += text
+    elif text:
+        line.append({"t": "text", "v": text})
+
+
+def _without_space(line: list[Inline]) -> bool:
+    """Take away the space before a citation that is left out. Whether the space after it is to go instead."""
+    if line and line[-1]["t"] == "text":
+        line[-1]["v"] = line[-1]["v"].rstrip(" ")
+        if not line[-1]["v"]:
+            line.pop()
+    return not line or line[-1]["t"] == "break"
 
 
 @cache
@@ -241,13 +275,19 @@ def plain_text(blocks: Sequence[Block]) -> str:
 
 
 def _read(line: Sequence[Inline]) -> str:
-    return "".join("\n" if piece["t"] == "break" else piece.get("v") or _read(piece.get("c", [])) for piece in line)
+    return "".join(map(_read_piece, line))
+
+
+def _read_piece(piece: Inline) -> str:
+    if piece["t"] == "break":
+        return "\n"
+    return mark(piece["n"]) if piece["t"] == "cite" else piece.get("v") or _read(piece.get("c", []))
 
 
 def _break_words(line: list[Inline], longest: int) -> None:
     for piece in line:
-        if piece["t"] == "text":
-            piece["v"] = breakable(piece["v"], longest)
+        if "v" in piece:
+            piece["v"] = breakable(piece["v"], longest if piece["t"] == "text" else min(longest, 30))
         _break_words(piece.get("c", []), longest)
 
 
@@ -257,7 +297,18 @@ def _wrapper(token: Token) -> Inline | None:
     if token.type == "strong_open":
         return {"t": "strong", "c": []}
     url = str(token.attrs.get("href", ""))
-    return {"t": "link", "url": url, "c": []} if token.type == "link_open" and _LINK.fullmatch(url) else None
+    return {"t": "link", "url": url, "c": []} if token.type == "link_open" and _is_address(url) else None
+
+
+def _is_address(url: str) -> bool:
+    """Whether every reader can follow it: Word reports a document with a broken address as damaged."""
+    if len(url) > LONGEST_URL or not _LINK.fullmatch(url):
+        return False
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "mailto" or (bool(_HOST.fullmatch(parts.hostname or "")) and parts.port != 0)
+    except ValueError:
+        return False
 
 
 def _plain(tokens: Sequence[Token]) -> str:

@@ -9,20 +9,16 @@ from typing import Any
 import font_source_sans_pro
 import typst
 
+from core.contracts.documents import Article
 from core.contracts.errors import AtelierError, ErrorType
-from core.contracts.longform import Article
 from core.documents.blocks import LONGEST_WORD, breakable, parse_blocks
+from core.documents.citations import mark, numbers_of
+from core.documents.labels import CONTENTS_FROM, Labels, labels, language, running_head
 from core.documents.text import clean, one_line
 
 TEMPLATE = Path(__file__).with_name("article.typ")
-RUNNING_HEAD = 70
-"""Characters of the title in the running head: one line."""
 MAX_KEYWORDS = 40
 
-# ISO 639 codes of languages written from right to left, and scripts (ISO 15924) that override them.
-_RTL_LANGUAGES = frozenset({"ar", "arc", "ckb", "dv", "fa", "he", "ks", "ps", "sd", "ug", "ur", "yi"})
-_RTL_SCRIPTS = frozenset({"arab", "hebr", "syrc", "thaa"})
-_LANGUAGE = re.compile(r"[a-z]{2,3}")
 # What none of the fonts has, found by trying every letter and symbol (typst 0.15): some Arabic letters that Arabic
 # itself does not need, South and East Asia but Devanagari, Ethiopic, some signs, and above the first plane all but
 # mathematics, so every emoji there.
@@ -63,40 +59,60 @@ def _fonts() -> typst.Fonts:
 
 def _data(article: Article) -> dict[str, Any]:
     """What `article.typ` reads."""
-    title = one_line(article.title)
+    title, words, numbers = one_line(article.title), _readable_labels(article.language), numbers_of(article.references)
+    own = language(article.language)
     sections = [
-        {"title": breakable(one_line(section.title), LONGEST_WORD // 2), "blocks": parse_blocks(section.markdown)}
+        {
+            "title": _heading(section.title),
+            "transition": _text(section.transition),
+            "blocks": parse_blocks(section.markdown, numbers),
+        }
         for section in article.sections
     ]
+    references = [
+        {"number": entry.number, "mark": mark([entry.number]), "title": _text(entry.title)}
+        for entry in article.references
+    ]
     keywords = [one_line(section.title) for section in article.sections][:MAX_KEYWORDS]
-    read = "".join((article.title, article.thesis, *(s.title + s.markdown for s in article.sections)))
     return {
-        **_language(article.language),
+        "lang": own.code,
+        "region": own.region,
+        "dir": own.direction,
+        "labels": {
+            "lang": words.language.code,
+            "dir": words.language.direction,
+            "contents": words.contents,
+            "references": words.references,
+            "simulated": words.note,
+            "unreadable": words.unreadable,
+        },
         "name": title,
-        "title": breakable(title, LONGEST_WORD // 2),
-        "head": breakable(_shortened(title, RUNNING_HEAD), LONGEST_WORD),
-        "thesis": breakable(one_line(article.thesis), LONGEST_WORD),
+        "title": _heading(title),
+        "head": breakable(running_head(title), LONGEST_WORD),
+        "thesis": _text(article.thesis),
         "keywords": [*keywords, "simulated"] if article.simulated else keywords,
         "simulated": article.simulated,
-        "unreadable": bool(_NO_GLYPHS.search(clean(read))),
+        "unreadable": bool(_NO_GLYPHS.search(clean(_all_text(article)))),
+        "contents": len(article.sections) >= CONTENTS_FROM,
         "sections": sections,
+        "references": references,
     }
 
 
-def _language(tag: str) -> dict[str, str | None]:
-    """Typst's language, region and direction from a BCP 47 tag; an unknown tag is set as English."""
-    language, *rest = tag.lower().replace("_", "-").split("-")
-    if not _LANGUAGE.fullmatch(language):
-        return {"lang": "en", "region": None, "dir": "ltr"}
-    region = next((part for part in rest if len(part) == 2 and part.isascii() and part.isalpha()), None)
-    script = next((part for part in rest if len(part) == 4 and part.isalpha()), None)
-    rtl = script in _RTL_SCRIPTS if script else language in _RTL_LANGUAGES
-    return {"lang": language, "region": region, "dir": "rtl" if rtl else "ltr"}
+def _readable_labels(tag: str) -> Labels:
+    """The words in the text's language, or in English where the fonts lack its script."""
+    words = labels(tag)
+    return labels("en") if _NO_GLYPHS.search(" ".join(words[1:])) else words
 
 
-def _shortened(text: str, longest: int) -> str:
-    """Text of at most `longest` characters, cut at a word if there is one to cut at."""
-    if len(text) <= longest:
-        return text
-    cut = text[:longest].rsplit(" ", 1)[0] if " " in text[longest // 2 : longest] else text[: longest - 1]
-    return cut.rstrip(" ,;:.–—-") + "…"
+def _all_text(article: Article) -> str:
+    sections = (part for section in article.sections for part in (section.title, section.transition, section.markdown))
+    return "".join((article.title, article.thesis, *sections, *(entry.title for entry in article.references)))
+
+
+def _heading(text: str) -> str:
+    return breakable(one_line(text), LONGEST_WORD // 2)
+
+
+def _text(text: str) -> str:
+    return breakable(one_line(text), LONGEST_WORD)

@@ -90,6 +90,10 @@ class Gateway:
             raise await row.break_off(error) from error
         return result.model_validate_json(stored)
 
+    def prompt_versions(self, prefix: str) -> dict[str, int]:
+        """The versions of the prompts whose names begin so, by name."""
+        return {name: self._prompts[name].version for name in sorted(self._prompts) if name.startswith(prefix)}
+
     def _provider(self, model: str) -> tuple[Provider, str]:
         name, _, rest = model.partition(":")
         if name not in self._providers:

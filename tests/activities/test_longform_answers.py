@@ -1,9 +1,26 @@
-"""What is not taken of a model although it fits the schema, and how a plan's words are shared out."""
+"""What is not taken of a model although it fits the schema, and what the judge's answer becomes."""
+
+from typing import Any
 
 import pytest
 
-from activities.longform import plan_outline, wrong_outline, wrong_section
-from core.contracts.longform import OutlineAnswer, SectionAnswer, SectionIdea
+from activities.longform.keeping import cache_key_of
+from activities.longform.prompting import wrong_outline, wrong_section, wrong_transitions
+from activities.longform.writing import judged, weakest
+from core.contracts.documents import Article, ArticleSection, Measured, SectionVerdict
+from core.contracts.longform import (
+    Brief,
+    JudgeAnswer,
+    JudgedCriterion,
+    JudgedSection,
+    LongformInput,
+    OutlineAnswer,
+    SectionAnswer,
+    SectionIdea,
+    TransitionAnswer,
+    TransitionsAnswer,
+    prepare,
+)
 
 
 def outline(sections: int) -> OutlineAnswer:
@@ -27,8 +44,83 @@ def test_a_section_without_words_is_not_taken() -> None:
     assert wrong_section(SectionAnswer(markdown="---"), 300) is not None
 
 
-@pytest.mark.parametrize(("words", "sections"), [(300, 3), (1_000, 7), (20_000, 40)])
-def test_the_budgets_add_up_to_the_target(words: int, sections: int) -> None:
-    plan = plan_outline(outline(sections), words, simulated=False)
-    assert sum(section.words for section in plan.sections) == words
-    assert len({section.id for section in plan.sections}) == sections
+@pytest.mark.parametrize(("numbers", "missing"), [((2, 3), None), ((2,), "3"), ((), "2, 3"), ((3, 2, 9), None)])
+def test_every_section_that_needs_one_has_its_sentence(numbers: tuple[int, ...], missing: str | None) -> None:
+    answer = TransitionsAnswer(transitions=tuple(TransitionAnswer(number=n, text="So on.") for n in numbers))
+    wrong = wrong_transitions(answer, [1, 2])
+    assert wrong is None if missing is None else wrong is not None and wrong.endswith(missing)
+
+
+def test_a_sentence_that_says_nothing_is_missing() -> None:
+    answer = TransitionsAnswer(transitions=(TransitionAnswer(number=2, text="…"),))
+    assert wrong_transitions(answer, [1]) is not None
+
+
+def verdicts(*scores: float) -> list[SectionVerdict]:
+    return [
+        SectionVerdict(section_id=f"s{n}", score=score, reason="Thin.", advice="Say more.")
+        for n, score in enumerate(scores, start=1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scores", "found"),
+    [
+        ((0.9, 0.5, 0.7), ["s2", "s3"]),
+        ((0.1, 0.2, 0.3, 0.4), ["s1", "s2", "s3"]),
+        ((0.95, 0.9, 0.85), ["s3"]),
+        ((), []),
+    ],
+)
+def test_the_weakest_sections(scores: tuple[float, ...], found: list[str]) -> None:
+    assert [weak.section_id for weak in weakest(verdicts(*scores))] == found
+
+
+def test_a_judges_answer_becomes_an_evaluation_by_section_id() -> None:
+    article = Article(
+        title="Mills",
+        thesis="They turn.",
+        language="en",
+        sections=tuple(ArticleSection(id=id, title="Part", markdown="Text.") for id in ("s4", "s2")),
+        words=2,
+    )
+    measured = Measured(target_words=2, words=2, length_error=0, repetition=0, heading_coverage=1, score=1.0)
+    criterion = JudgedCriterion(reason="Well done.", score=5)
+    sections = tuple(JudgedSection(number=n, reason="Thin.", advice="Say more.", score=n) for n in (2, 1, 7))
+    answer = JudgeAnswer(coherence=criterion, coverage=criterion, style=criterion, support=criterion, sections=sections)
+    evaluation = judged(answer, measured, article, "google:gemini-2.5-flash", simulated=False)
+    assert [(verdict.section_id, verdict.score) for verdict in evaluation.sections] == [("s4", 0.1), ("s2", 0.2)]
+    assert evaluation.score == pytest.approx(0.6 * 0.5 + 0.4)
+
+
+def key(
+    models: tuple[str, ...] = ("google:gemini-2.5-flash",), owner: str = "ada", version: int = 1, **input: Any
+) -> str:
+    brief = prepare(LongformInput.model_validate({"topic": "Tidal mills", "target_words": 1_000, **input}), owner).input
+    assert isinstance(brief, Brief)
+    return cache_key_of(owner, brief, models, {"longform/draft_section": version})
+
+
+def test_the_same_request_has_the_same_key_however_it_is_put() -> None:
+    assert key() == key(cache="bypass") == key(topic="Tidal   mills") == key(target_words=None, target_pages=2)
+    assert key(formats=["pdf", "markdown"]) == key(formats=["markdown", "pdf"])
+
+
+def test_another_request_prompt_chain_or_owner_has_another() -> None:
+    source = {"text": "A source."}
+    keys = [
+        key(),
+        key(owner="bob"),
+        key(version=2),
+        key(models=("simulator:composer",)),
+        key(topic="Windmills"),
+        key(target_words=1_001),
+        key(language="de"),
+        key(quality_threshold=0.8),
+        key(review_outline=True),
+        key(formats=["pdf"]),
+        key(sources=[source]),
+        key(sources=[{**source, "priority": "high"}]),
+        key(sources=[{**source, "title": "Another"}]),
+    ]
+    assert len(set(keys)) == len(keys)

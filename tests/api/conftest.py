@@ -13,11 +13,11 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from api.app import create_app
-from api.background import Background
 from api.deps import Deps
 from api.server import Server
 from core.db.engine import Database
 from core.settings import Settings
+from tests.api.written import Shelf
 from tests.conftest import Account
 
 NOWHERE = "127.0.0.1:1"
@@ -56,9 +56,9 @@ class Api:
 
 
 @contextmanager
-def running(settings: Settings) -> Iterator[Api]:
+def running(settings: Settings, *, background: bool = True) -> Iterator[Api]:
     """An API with these settings, until the block ends."""
-    app = create_app(settings)
+    app = create_app(settings, background=background)
     server = Server(app, settings)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -82,21 +82,16 @@ def start_api(database_url: str, tmp_path: Path) -> Iterator[StartApi]:
     """Starts APIs on this test's database, with settings of the test's choice; Temporal is down if not given."""
     with ExitStack() as stack:
 
-        def start(**more: object) -> Api:
-            return stack.enter_context(running(make_settings(database_url, tmp_path, **more)))
+        def start(*, background: bool = True, **more: object) -> Api:
+            return stack.enter_context(running(make_settings(database_url, tmp_path, **more), background=background))
 
         yield start
 
 
 @pytest.fixture
-def api(start_api: StartApi, monkeypatch: pytest.MonkeyPatch) -> Api:
+def api(start_api: StartApi) -> Api:
     """An API without Temporal and without background tasks: nothing changes a job but the test."""
-
-    async def rest(_background: Background) -> None:
-        pass
-
-    monkeypatch.setattr(Background, "start", rest)
-    return start_api()
+    return start_api(background=False)
 
 
 @pytest_asyncio.fixture
@@ -108,7 +103,7 @@ async def client(api: Api, account: Account) -> AsyncIterator[httpx.AsyncClient]
 
 async def counts(database: Database) -> dict[str, int]:
     """How many rows each table has, and how far the jobs' events go: what a refused request must not change."""
-    tables = ("owners", "api_keys", "jobs", "steps", "attempts", "events", "artifacts")
+    tables = ("owners", "api_keys", "jobs", "steps", "attempts", "events", "artifacts", "documents", "versions")
     async with database.transaction() as connection:
         found = {
             name: int((await connection.execute(text(f"SELECT count(*) FROM {name}"))).scalar_one()) for name in tables
@@ -129,6 +124,12 @@ async def submitted(client: httpx.AsyncClient, **more: object) -> str:
     response = await client.post("/v1/jobs", json={**LONGFORM, **more})
     assert response.status_code == 202, response.text
     return str(response.json()["id"])
+
+
+@pytest.fixture
+def shelf(api: Api, database: Database, account: Account) -> Shelf:
+    """Where documents of the client's owner are written to."""
+    return Shelf(database, api.deps.store, account.owner_id)
 
 
 async def set_status(database: Database, job_id: str, status: str) -> None:

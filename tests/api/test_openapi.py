@@ -8,8 +8,19 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from api import examples
+from api import document_examples, examples
 from api.app import create_app
+from api.document_schemas import (
+    DocumentList,
+    DocumentView,
+    EditSection,
+    OutlineApproval,
+    OutlineRevision,
+    OutlineView,
+    RegenerateSection,
+    VersionList,
+    WholeVersionView,
+)
 from api.schemas import (
     ArtifactList,
     JobList,
@@ -22,6 +33,8 @@ from api.schemas import (
 )
 from core.contracts.errors import ErrorType
 from core.contracts.longform import LongformInput
+from core.contracts.outlines import OutlineEdit
+from core.documents.diff import ArticleDiff
 from tests.api.conftest import NOWHERE, Api, make_settings
 
 Operation = tuple[str, dict[str, Any]]
@@ -68,6 +81,18 @@ def test_every_operation_is_told(document: dict[str, Any]) -> None:
         "POST /v1/jobs/{job_id}/pause",
         "POST /v1/jobs/{job_id}/resume",
         "POST /v1/jobs/{job_id}/retry",
+        "GET /v1/jobs/{job_id}/outline",
+        "POST /v1/jobs/{job_id}/outline/approve",
+        "POST /v1/jobs/{job_id}/outline/edit",
+        "POST /v1/jobs/{job_id}/outline/revise",
+        "GET /v1/documents",
+        "GET /v1/documents/{document_id}",
+        "GET /v1/documents/{document_id}/versions",
+        "GET /v1/documents/{document_id}/versions/{number}",
+        "GET /v1/documents/{document_id}/diff",
+        "POST /v1/documents/{document_id}/sections/{section_id}/regenerate",
+        "POST /v1/documents/{document_id}/sections/{section_id}/edit",
+        "POST /v1/documents/{document_id}/versions/{number}/restore",
         "GET /v1/jobs/{job_id}/events",
         "GET /v1/jobs/{job_id}/artifacts",
         "GET /v1/artifacts/{artifact_id}",
@@ -100,6 +125,9 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     found = set(references(document))
     assert "#/components/schemas/LongformInput" in found
     schemas = document["components"]["schemas"]
+    # A child job is submitted by the routes of its document only.
+    assert schemas["JobSubmission"]["properties"]["pipeline"]["enum"] == ["longform"]
+    assert "RevisionInput" not in schemas
     assert {name.rpartition("/")[2] for name in found} <= set(schemas)
     assert "HTTPValidationError" not in schemas
 
@@ -118,6 +146,18 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
         (JobView, examples.COMPLETED),
         (JobList, examples.JOBS),
         (ArtifactList, examples.ARTIFACTS),
+        (OutlineView, document_examples.OUTLINE),
+        (OutlineApproval, document_examples.APPROVAL),
+        (OutlineEdit, document_examples.OUTLINE_EDIT),
+        (OutlineRevision, document_examples.OUTLINE_REVISION),
+        (DocumentView, document_examples.DOCUMENT),
+        (DocumentList, document_examples.DOCUMENTS),
+        (VersionList, document_examples.VERSIONS),
+        (WholeVersionView, document_examples.WHOLE_VERSION),
+        (ArticleDiff, document_examples.DIFF),
+        (RegenerateSection, document_examples.REGENERATION),
+        (EditSection, document_examples.SECTION_EDIT),
+        (JobView, document_examples.REVISION),
         (Live, examples.LIVE),
         (Ready, examples.READY),
         (Ready, examples.NOT_READY),

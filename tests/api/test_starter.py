@@ -86,10 +86,10 @@ async def test_a_claim_of_a_dead_process_is_taken_over_when_it_is_stale(database
     job = await accept(database, account.owner_id)
     async with database.transaction() as connection:
         carried = RunRepository(connection)
-        assert [request.job_id for request in await carried.claim(10, timedelta(seconds=10))] == [job]
-        assert await carried.claim(10, timedelta(seconds=10)) == []
+        assert [request.job_id for request in await carried.claim(10, timedelta(seconds=10), 60)] == [job]
+        assert await carried.claim(10, timedelta(seconds=10), 60) == []
     async with database.transaction() as connection:
-        assert [request.job_id for request in await RunRepository(connection).claim(10, timedelta(0))] == [job]
+        assert [request.job_id for request in await RunRepository(connection).claim(10, timedelta(0), 60)] == [job]
 
 
 async def test_a_workflow_that_was_lost_before_it_began_is_started_again(
@@ -135,7 +135,7 @@ async def test_a_cancel_between_claim_and_start_ends_the_job_when_it_begins(
 ) -> None:
     job = await accept(database, account.owner_id)
     async with database.transaction() as connection:
-        await RunRepository(connection).claim(10, timedelta(seconds=10))
+        await RunRepository(connection).claim(10, timedelta(seconds=10), 60)
     async with database.transaction() as connection:
         await JobRepository(connection).request_cancel(account.owner_id, job)
     async with database.transaction() as connection:

@@ -20,6 +20,9 @@ from tests.support.stack import Api, Stack, User, eventually
 from tests.support.wire import WireProvider
 from tests.support.wire_composers import longform_composer
 
+CALLS = 6
+"""Of a job of three sections, when nothing fails: the outline, the sections, the sentences between them, the judge."""
+
 
 @pytest.fixture
 def wire() -> Iterator[WireProvider]:

@@ -8,6 +8,7 @@ import pytest
 
 from core.db.engine import Database
 from tests.conftest import make_account
+from tests.faults.conftest import CALLS
 from tests.support.audit import Audit
 from tests.support.rows import one
 from tests.support.stack import Api, Stack, User, eventually
@@ -17,7 +18,6 @@ CROWD_JOBS, CROWD_WORDS = 13, 12_000
 """13 jobs of 40 sections: 520 model calls queued."""
 CALL_SECONDS = 0.5
 SLOTS = 10
-CALLS_OF_ONE = 4
 
 
 async def test_another_owners_job_does_not_wait_for_the_crowd(
@@ -63,7 +63,7 @@ async def _behind_a_crowd(stack: Stack, user: User, api: Api, wire: WireProvider
         await _until_queued(stack, database, jobs)
         before = len(wire.requests)
         behind = await _seconds(user)
-        crowd_calls = len(wire.requests) - before - CALLS_OF_ONE
+        crowd_calls = len(wire.requests) - before - CALLS
         running = await one(database, "SELECT count(*) FROM jobs WHERE status = 'running'")
         assert running["count"] > CROWD_JOBS / 2, "the crowd must still be there when the other's job ends"
         await asyncio.gather(*(other.http.post(f"/v1/jobs/{job['id']}/cancel") for job in jobs))

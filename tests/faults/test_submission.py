@@ -5,6 +5,7 @@ import asyncio
 from core.db.engine import Database
 from core.temporal import connect
 from tests.conftest import Account, Namespace
+from tests.faults.conftest import CALLS
 from tests.support.audit import Audit
 from tests.support.rows import one
 from tests.support.stack import Stack, User
@@ -25,5 +26,5 @@ async def test_one_key_at_once_and_later_from_two_api_processes(
         assert (await first.submit(key="once"))["status"] == "completed"
     assert (await one(database, "SELECT count(*) FROM jobs"))["count"] == 1
     assert await workflow_ids(await connect(namespace.address, namespace.name), 1) == [f"longform/{job}"]
-    assert len(wire.requests) == 4
+    assert len(wire.requests) == CALLS
     await audit.check()

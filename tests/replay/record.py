@@ -18,10 +18,20 @@ from typing import Any
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
 from core.contracts.errors import AtelierError, ErrorType
-from core.contracts.jobs import Control
+from core.contracts.jobs import Control, JobResult
+from core.contracts.longform_steps import OutlineAgain, OutlineApproved, OutlineEdited
 from core.embedded.temporal import EmbeddedTemporal
 from core.temporal import connect, prepare_namespace
-from tests.support.scripted import ScriptedJobs, ScriptedLongform, request, scripted_workers, start
+from tests.support.scripted import (
+    REF,
+    ScriptedJobs,
+    ScriptedLongform,
+    plan,
+    request,
+    revision,
+    scripted_workers,
+    start,
+)
 
 HISTORIES = Path(__file__).parent / "histories"
 HAIKU = "anthropic:claude-haiku-4-5"
@@ -77,13 +87,89 @@ async def fallback(client: Client, jobs: ScriptedJobs, longform: ScriptedLongfor
     return await start(client, request())
 
 
+async def reviewed(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """Asked for another outline, edited that one to look at it once more, approved."""
+    handle = await start(client, request(input={"review_outline": True}))
+    await jobs.until_said("waiting_for_input")
+    await handle.execute_update("revise_outline", OutlineAgain(round=1, instructions="More history."))
+    await jobs.until_said("waiting_for_input", 2)
+    await handle.execute_update("edit_outline", OutlineEdited(round=2, plan=plan(4, "Mills"), approve=False))
+    await jobs.until_said("waiting_for_input", 3)
+    await handle.execute_update("approve_outline", OutlineApproved(round=3))
+    return handle
+
+
+async def answered_before(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """The second run of a job whose outline was edited in the first, which failed in assembly."""
+    longform.failures["assemble"] = AtelierError(ErrorType.ARTIFACT_MISSING, "The outline is gone.")
+    handle = await start(client, request(input={"review_outline": True}))
+    await jobs.until_said("waiting_for_input")
+    await handle.execute_update("edit_outline", OutlineEdited(plan=plan(4, "Mills")))
+    with contextlib.suppress(WorkflowFailureError):
+        await handle.result()
+    longform.failures.clear()
+    return await start(client, request(input={"review_outline": True}, run=2))
+
+
+async def expired(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """Nobody answers in time."""
+    return await start(client, request(input={"review_outline": True}, review_seconds=1))
+
+
+async def cancelled_in_review(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """Cancelled while it waits for a person."""
+    handle = await start(client, request(input={"review_outline": True}))
+    await jobs.until_said("waiting_for_input")
+    await handle.cancel()
+    return handle
+
+
+async def improved(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """A section missed its length; one revision helped and the next did not."""
+    longform.words["s2"] = 500
+    longform.scores = [0.4, 0.6, 0.5]
+    return await start(client, request(input={"quality_threshold": 0.9, "max_revisions": 5}))
+
+
+async def cached(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """An identical request had completed."""
+    longform.hit = JobResult(summary={"cached": True})
+    return await start(client, request())
+
+
+async def regenerated(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """A child job writes a section anew."""
+    return await start(client, revision())
+
+
+async def edited(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """A child job takes a person's section."""
+    return await start(client, revision(act="edit_section", text=REF))
+
+
+async def restored(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """A child job restores a version."""
+    return await start(client, revision(act="restore_version", section_id=None, base=2, restore=1))
+
+
+# The recorded `longform-happy`, `-paused`, `-cancelled`, `-failed`, `-retried` and `-fallback` are of the first form of
+# the workflow, which runs that began then still follow: no scenario makes them any more.
 SCENARIOS: dict[str, Scenario] = {
-    "longform-happy": happy,
-    "longform-paused": paused,
-    "longform-cancelled": cancelled,
-    "longform-failed": failed,
-    "longform-retried": retried,
-    "longform-fallback": fallback,
+    "longform-whole": happy,
+    "longform-whole-paused": paused,
+    "longform-whole-cancelled": cancelled,
+    "longform-whole-failed": failed,
+    "longform-whole-retried": retried,
+    "longform-whole-fallback": fallback,
+    "longform-reviewed": reviewed,
+    "longform-answered-before": answered_before,
+    "longform-expired": expired,
+    "longform-cancelled-in-review": cancelled_in_review,
+    "longform-improved": improved,
+    "longform-cached": cached,
+    "longform-revision-regenerated": regenerated,
+    "longform-revision-edited": edited,
+    "longform-revision-restored": restored,
 }
 
 

@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.support.fake_documents import diff_view, document_view, refusal
+
 Json = dict[str, Any]
 KEY = "atl_a-key-for-tests"
 PDF = b"%PDF-1.7 not really"
@@ -106,9 +108,16 @@ class FakeApi:
 
     def __init__(self) -> None:
         self.jobs: dict[str, Json] = {}
+        self.outlines: dict[str, Json] = {}
+        self.documents: dict[str, list[Json]] = {}
+        """The versions of each, oldest first."""
         self.after_events: Json | None = None
         """What the followed job becomes when its last event is sent."""
-        self.cut_after = len(EVENTS)
+        self.events = EVENTS
+        self.streaming = threading.Event()
+        """No stream begins before it is set; whoever reads an outline sets it."""
+        self.streaming.set()
+        self.cut_after = 1_000
         """Events a connection sends before it breaks off."""
         self.asked: list[tuple[str, str, Json | None]] = []
         self.headers: list[Json] = []
@@ -172,11 +181,15 @@ class _Handler(BaseHTTPRequestHandler):
             return self._list({name: values[0] for name, values in parse_qs(url.query).items()})
         if parts[0] == "artifacts":
             return self._send(200, self.fake.artifact, "application/pdf")
+        if parts[0] == "documents":
+            return self._document(parts[1:], {name: values[0] for name, values in parse_qs(url.query).items()})
         job = self.fake.jobs.get(parts[1])
         if job is None:
             return self._problem(404, "not_found", "There is no such job.")
         if parts[2:] == ["events"]:
             return self._stream(job["id"])
+        if parts[2:3] == ["outline"]:
+            return self._outline(job, parts[3:], body or {})
         if self.command == "POST":
             return self._act(job, parts[2])
         return self._json(200, job)
@@ -190,7 +203,11 @@ class _Handler(BaseHTTPRequestHandler):
         return self._json(202, job)
 
     def _list(self, query: dict[str, str]) -> None:
-        found = [job for job in reversed(self.fake.jobs.values()) if query.get("status") in (None, job["status"])]
+        self._page(
+            [job for job in reversed(self.fake.jobs.values()) if query.get("status") in (None, job["status"])], query
+        )
+
+    def _page(self, found: list[Json], query: dict[str, str]) -> None:
         start, limit = int(query.get("cursor", 0)), int(query["limit"])
         more = start + limit < len(found)
         self._json(200, {"items": found[start : start + limit], "next_cursor": str(start + limit) if more else None})
@@ -206,14 +223,50 @@ class _Handler(BaseHTTPRequestHandler):
         job |= changes[act]
         return self._json(202, job)
 
+    def _outline(self, job: Json, act: list[str], body: Json) -> None:
+        outline = self.fake.outlines.get(job["id"])
+        if outline is None:
+            return self._problem(404, "not_found", "The job has no outline (yet).")
+        if not act:
+            self._json(200, outline)
+            return self.fake.streaming.set()
+        if not outline["waiting"]:
+            return self._problem(409, "invalid_state", "The job asks nothing at the moment.")
+        if act == ["edit"] and (wrong := refusal(body)):
+            return self._problem(422, "invalid_request", f"Not valid: {wrong['loc']}.", errors=[wrong])
+        outline["waiting"] = False
+        job |= {"status": "running", "waiting_for": None}
+        return self._json(202, job)
+
+    def _document(self, parts: list[str], query: dict[str, str]) -> None:
+        if not parts:
+            return self._page([document_view(versions) for versions in reversed(self.fake.documents.values())], query)
+        versions = self.fake.documents.get(parts[0])
+        if versions is None:
+            return self._problem(404, "not_found", "There is no such document.")
+        if self.command == "POST":
+            return self._submit({"input": {}, "title": f"{versions[-1]['title']}: {parts[-1]}"})
+        numbered = {str(version["number"]): version for version in versions}
+        match parts[1:]:
+            case []:
+                return self._json(200, document_view(versions))
+            case ["versions"]:
+                return self._page(versions[::-1], query)
+            case ["versions", number] if number in numbered:
+                return self._json(200, numbered[number])
+            case ["diff"] if {query["from"], query["to"]} <= numbered.keys():
+                return self._json(200, diff_view(numbered[query["from"]], numbered[query["to"]]))
+        return self._problem(404, "not_found", "There is no such version.")
+
     def _stream(self, wanted: str) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
         self.wfile.write(b": open\n\n")
+        self.fake.streaming.wait(10)
         after = int(self.headers.get("Last-Event-ID") or 0)
-        for seq, event in list(enumerate(EVENTS, 1))[after : after + self.fake.cut_after]:
-            if seq == len(EVENTS) and self.fake.after_events:
+        for seq, event in list(enumerate(self.fake.events, 1))[after : after + self.fake.cut_after]:
+            if seq == len(self.fake.events) and self.fake.after_events:
                 self.fake.add(self.fake.after_events)
             data = json.dumps({"seq": seq, "at": "2026-11-20T10:00:02Z", **event}, ensure_ascii=False)
             self.wfile.write(f"id: {seq}\nevent: {event['type']}\ndata: {data}\n\n".encode())

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -14,22 +14,54 @@ from temporalio.worker import Worker
 
 from core.contracts.base import ArtifactRef, implements
 from core.contracts.errors import AtelierError, as_failure
-from core.contracts.jobs import BeginJob, Begun, FinishJob, JobActivities, JobRequest, Output, SetStatus, StepRequest
-from core.contracts.longform import (
+from core.contracts.jobs import (
+    Answer,
+    BeginJob,
+    Begun,
+    FinishJob,
+    JobActivities,
+    JobRequest,
+    JobResult,
+    Output,
+    SetStatus,
+    StepRequest,
+    StoreAnswer,
+    StoredAnswer,
+)
+from core.contracts.longform import Brief
+from core.contracts.longform_steps import (
+    AdjustSection,
     AssembleArticle,
     Assembled,
+    CacheChecked,
+    CheckCache,
     Decomposed,
     DecomposeTopic,
     DraftSection,
+    EvaluateArticle,
+    Evaluated,
     ExportArticle,
+    ExportReport,
+    KeepVersion,
+    KeptVersion,
     LongformActivities,
+    MeasureArticle,
+    OpenedVersion,
+    OpenVersion,
     PlannedSection,
+    ReplaceSection,
+    ReportExported,
+    ReviseSection,
     Section,
+    Transitions,
+    WeakSection,
+    WriteTransitions,
 )
 from core.contracts.names import Queue, workflow_id
-from worker.registry import WORKFLOWS
+from worker.registry import WORKFLOWS, by_queue
 from worker.run import STICKY_TIMEOUT
 from worker.sandbox import runner
+from workflows.registry import PIPELINES
 
 REF = ArtifactRef(owner_id="owner", sha256="0" * 64, size=1, media_type="text/plain")
 
@@ -41,7 +73,12 @@ class ScriptedJobs(JobActivities):
         self.begun = begun or Begun(proceed=True)
         self.said: list[str] = []
         self.last: FinishJob | None = None
+        self.waiting_for: list[dict[str, Any]] = []
+        self.answers: dict[tuple[str, int], Answer] = {}
+        self.storing: asyncio.Event | None = None
+        """While it is there and not set, no answer is stored."""
         self.changed = asyncio.Condition()
+        self._at_the_door = False
 
     @implements(JobActivities.begin)
     async def begin(self, request: BeginJob) -> Begun:
@@ -50,7 +87,22 @@ class ScriptedJobs(JobActivities):
 
     @implements(JobActivities.set_status)
     async def set_status(self, request: SetStatus) -> None:
+        if request.waiting_for is not None:
+            self.waiting_for.append(request.waiting_for)
         await self._say(request.status.value)
+
+    @implements(JobActivities.read_answer)
+    async def read_answer(self, request: StepRequest) -> StoredAnswer:
+        return StoredAnswer(answer=self.answers.get((request.key.step, request.key.revision)))
+
+    @implements(JobActivities.store_answer)
+    async def store_answer(self, request: StoreAnswer) -> StoredAnswer:
+        if self.storing is not None:
+            async with self.changed:
+                self._at_the_door = True
+                self.changed.notify_all()
+            await self.storing.wait()
+        return StoredAnswer(answer=self.answers.setdefault((request.key.step, request.key.revision), request.answer))
 
     @implements(JobActivities.finish)
     async def finish(self, request: FinishJob) -> None:
@@ -62,24 +114,40 @@ class ScriptedJobs(JobActivities):
             self.said.append(status)
             self.changed.notify_all()
 
-    async def until_said(self, status: str) -> None:
-        """Wait until the job has had a status."""
+    async def until_said(self, status: str, times: int = 1) -> None:
+        """Wait until the job has had a status, so many times."""
         async with self.changed, asyncio.timeout(20):
-            await self.changed.wait_for(lambda: status in self.said)
+            await self.changed.wait_for(lambda: self.said.count(status) >= times)
+
+    async def until_storing(self) -> None:
+        """Wait until an answer is held at the door."""
+        async with self.changed, asyncio.timeout(20):
+            await self.changed.wait_for(lambda: self._at_the_door)
 
 
 class ScriptedLongform(LongformActivities):
-    """Answers at once, unless a gate is set for the step; fails where a failure is set for (step, model)."""
+    """Answers at once, unless a gate is set for the step; fails where a failure is set for `step`, `step model` or
+    `step revision`."""
 
     def __init__(self, sections: int = 3) -> None:
         self.sections = sections
         self.asked: Counter[str] = Counter()
+        self.revisions: list[tuple[str, int]] = []
         self.gates: dict[str, asyncio.Event] = {}
         self.failures: dict[str, AtelierError] = {}
         self.reached: dict[str, asyncio.Event] = {}
         self.cancelled: list[str] = []
         self.deaf: set[str] = set()
         """Steps that end before their worker hears of a cancel."""
+        self.hit: JobResult | None = None
+        """What the cache has."""
+        self.words: dict[str, int] = {}
+        """The length of drafts that miss their budget of 300 words."""
+        self.scores = [0.9]
+        """What the judge gives to one state of the document after the other."""
+        self.instructions: list[str] = []
+        self.kept: list[KeepVersion] = []
+        self.report: ExportReport | None = None
 
     def hold(self, step: str) -> tuple[asyncio.Event, asyncio.Event]:
         """Make a step wait. The events: it was reached; it may go on."""
@@ -89,6 +157,7 @@ class ScriptedLongform(LongformActivities):
     async def _take(self, request: StepRequest, model: str = "") -> None:
         step = request.key.step
         self.asked[f"{step} {model}".strip()] += 1
+        self.revisions.append((step, request.key.revision))
         if step in self.gates:
             self.reached[step].set()
             try:
@@ -99,40 +168,110 @@ class ScriptedLongform(LongformActivities):
             except asyncio.CancelledError:
                 self.cancelled.append(step)
                 raise
-        failure = self.failures.get(f"{step} {model}".strip()) or self.failures.get(step)
+        named = (f"{step} {model}".strip(), f"{step} {request.key.revision}", step)
+        failure = next((self.failures[name] for name in named if name in self.failures), None)
         if failure is not None:
             raise as_failure(failure)
+
+    @implements(LongformActivities.check_cache)
+    async def check_cache(self, request: CheckCache) -> CacheChecked:
+        await self._take(request)
+        return CacheChecked(cache_key="key", hit=self.hit)
 
     @implements(LongformActivities.decompose_topic)
     async def decompose_topic(self, request: DecomposeTopic) -> Decomposed:
         await self._take(request, request.model)
-        sections = tuple(PlannedSection(id=f"s{n + 1}", title=f"Part {n + 1}") for n in range(self.sections))
-        return Decomposed(title="Tidal mills", outline=REF, sections=sections)
+        self.instructions.append(request.instructions)
+        return plan(self.sections, f"Tidal mills {request.key.revision}")
 
     @implements(LongformActivities.draft_section)
     async def draft_section(self, request: DraftSection) -> Section:
         await self._take(request, request.model)
+        return Section(id=request.section_id, text=REF, words=self.words.get(request.section_id, 300))
+
+    @implements(LongformActivities.adjust_section)
+    async def adjust_section(self, request: AdjustSection) -> Section:
+        await self._take(request, request.model)
+        return Section(id=request.draft.id, text=REF, words=300)
+
+    @implements(LongformActivities.revise_section)
+    async def revise_section(self, request: ReviseSection) -> Section:
+        await self._take(request, request.model)
         return Section(id=request.section_id, text=REF, words=300)
+
+    @implements(LongformActivities.write_transitions)
+    async def write_transitions(self, request: WriteTransitions) -> Transitions:
+        await self._take(request, request.model)
+        return Transitions(sentences=REF)
 
     @implements(LongformActivities.assemble_article)
     async def assemble_article(self, request: AssembleArticle) -> Assembled:
         await self._take(request)
-        return Assembled(title="Tidal mills", article=REF, words=300 * len(request.sections))
+        words = sum(section.words for section in request.sections)
+        return Assembled(title=f"Tidal mills {request.key.revision}", article=REF, words=words)
+
+    @implements(LongformActivities.replace_section)
+    async def replace_section(self, request: ReplaceSection) -> Assembled:
+        await self._take(request)
+        return Assembled(title="Tidal mills", article=REF, words=900)
+
+    @implements(LongformActivities.evaluate_article)
+    async def evaluate_article(self, request: EvaluateArticle) -> Evaluated:
+        await self._take(request, request.model)
+        score = self.scores[min(request.key.revision, len(self.scores)) - 1]
+        return Evaluated(evaluation=REF, score=score, weakest=(WeakSection(section_id="s2", advice="Say more."),))
+
+    @implements(LongformActivities.measure_article)
+    async def measure_article(self, request: MeasureArticle) -> Evaluated:
+        await self._take(request)
+        return Evaluated(evaluation=REF, score=0.9)
 
     @implements(LongformActivities.export_article)
     async def export_article(self, request: ExportArticle) -> Output:
         await self._take(request)
         return Output(name=f"article.{request.format.value}", artifact_id="artifact", ref=REF)
 
+    @implements(LongformActivities.export_report)
+    async def export_report(self, request: ExportReport) -> ReportExported:
+        await self._take(request)
+        self.report = request
+        return ReportExported(report=REF, output=Output(name="report.md", artifact_id="artifact", ref=REF))
+
+    @implements(LongformActivities.keep_version)
+    async def keep_version(self, request: KeepVersion) -> KeptVersion:
+        await self._take(request)
+        self.kept.append(request)
+        return KeptVersion(document_id=request.document_id, number=(request.parent or 0) + 1)
+
+    @implements(LongformActivities.open_version)
+    async def open_version(self, request: OpenVersion) -> OpenedVersion:
+        await self._take(request)
+        return OpenedVersion(
+            brief=Brief(topic="Tidal mills", target_words=900),
+            outline=REF,
+            article=REF,
+            title="Tidal mills",
+            words=900,
+            sections=plan(self.sections, "Tidal mills").sections,
+        )
+
+
+def plan(sections: int, title: str) -> Decomposed:
+    """An outline of sections of 300 words, each but the first led into by a sentence."""
+    return Decomposed(
+        title=title,
+        outline=REF,
+        sections=tuple(
+            PlannedSection(id=f"s{n + 1}", title=f"Part {n + 1}", words=300, lead_in=18 if n else 0)
+            for n in range(sections)
+        ),
+    )
+
 
 @asynccontextmanager
-async def scripted_workers(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> AsyncIterator[None]:
+async def scripted_workers(client: Client, jobs: JobActivities, longform: LongformActivities) -> AsyncIterator[None]:
     """Workers on every queue, with the product's own sandbox and failure types."""
-    queues: dict[Queue, list[Callable[..., Any]]] = {
-        Queue.ORCHESTRATION: [jobs.begin, jobs.set_status, jobs.finish],
-        Queue.LLM: [longform.decompose_topic, longform.draft_section],
-        Queue.RENDER: [longform.assemble_article, longform.export_article],
-    }
+    queues = by_queue(jobs, longform)
     workers = [
         Worker(
             client,
@@ -156,7 +295,7 @@ async def scripted_workers(client: Client, jobs: ScriptedJobs, longform: Scripte
 
 
 def request(job_id: str = "job", **changes: Any) -> JobRequest:
-    """The input of a long-form workflow of three sections."""
+    """The input of a long-form workflow of three sections; `input` adds to the brief."""
     fields: dict[str, Any] = {
         "job_id": job_id,
         "owner_id": "owner",
@@ -164,11 +303,22 @@ def request(job_id: str = "job", **changes: Any) -> JobRequest:
         "input": {"topic": "Tidal mills", "target_words": 900},
         "models": ("anthropic:claude-haiku-4-5", "google:gemini-2.5-flash"),
     }
+    if changes.get("pipeline", "longform") == "longform":
+        changes["input"] = {**fields["input"], **changes.get("input", {})}
     return JobRequest(**{**fields, **changes})
+
+
+def revision(**changes: Any) -> JobRequest:
+    """The input of a child job that writes section s2 anew."""
+    wish = {"act": "regenerate_section", "document_id": "job", "base": 1, "section_id": "s2", **changes}
+    return request("child", pipeline="longform_revision", input=wish)
 
 
 async def start(client: Client, job: JobRequest) -> WorkflowHandle[Any, Any]:
     """Start the workflow of a job."""
     return await client.start_workflow(
-        "Longform", job, id=workflow_id(job.pipeline, job.job_id), task_queue=Queue.ORCHESTRATION
+        PIPELINES[job.pipeline].workflow.run,
+        job,
+        id=workflow_id(job.pipeline, job.job_id),
+        task_queue=Queue.ORCHESTRATION,
     )

@@ -207,8 +207,9 @@ class User:
         await self.http.aclose()
 
     async def submit(self, *, key: str | None = None, **fields: Any) -> dict[str, Any]:
-        """Submit a long-form job of 900 words, or what the fields say."""
-        body = {"pipeline": "longform", "input": {"topic": "Tidal mills", "target_words": 900}, **fields}
+        """Submit a long-form job of 900 words that no cache answers, or what the fields say."""
+        brief = {"topic": "Tidal mills", "target_words": 900, "cache": "bypass"}
+        body = {"pipeline": "longform", "input": brief, **fields}
         headers = {} if key is None else {"Idempotency-Key": key}
         answer = await self.http.post("/v1/jobs", json=body, headers=headers)
         assert answer.status_code == 202, answer.text
@@ -221,6 +222,22 @@ class User:
         assert answer.status_code == 200, answer.text
         job: dict[str, Any] = answer.json()
         return job
+
+    async def get(self, path: str) -> dict[str, Any]:
+        """Read anything below /v1."""
+        answer = await self.http.get(f"/v1/{path}")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def post(self, path: str, body: dict[str, Any] | None = None, *, key: str | None = None) -> dict[str, Any]:
+        """Ask for anything below /v1."""
+        answer = await self.http.post(
+            f"/v1/{path}", json=body or {}, headers={} if key is None else {"Idempotency-Key": key}
+        )
+        assert answer.status_code == 202, answer.text
+        accepted: dict[str, Any] = answer.json()
+        return accepted
 
     async def act(self, job_id: str, act: str) -> dict[str, Any]:
         """cancel, pause, resume, retry."""

@@ -18,15 +18,27 @@ async def test_models_and_migrations_agree(database: Database) -> None:
         assert await connection.run_sync(compare) == []
 
 
-async def test_down_to_nothing_and_up_again(database: Database) -> None:
-    async def tables() -> set[str]:
-        async with database.transaction() as connection:
-            rows = await connection.execute(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"))
-            return {row.tablename for row in rows}
+async def _made(database: Database) -> set[str]:
+    """Tables, functions and triggers of ours."""
+    statement = (
+        "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public' "
+        "UNION ALL SELECT proname || '()' FROM pg_proc WHERE pronamespace = 'public'::regnamespace "
+        "UNION ALL SELECT 'on ' || tgname FROM pg_trigger WHERE NOT tgisinternal"
+    )
+    async with database.transaction() as connection:
+        return {row.name for row in await connection.execute(text(statement))}
 
-    before = await tables()
+
+async def test_down_to_nothing_and_up_again(database: Database) -> None:
+    before = await _made(database)
     assert {table.name for table in metadata.sorted_tables} <= before
+    assert {"delete_empty_document()", "on delete_empty_document"} <= before
+    await migrate(database, "0001")
+    spine = await _made(database)
+    assert before - spine == {"documents", "versions", "delete_empty_document()", "on delete_empty_document"}
     await migrate(database, "base")
-    assert await tables() == {"alembic_version"}
+    assert await _made(database) == {"alembic_version"}
+    await migrate(database, "0001")
+    assert await _made(database) == spine
     await migrate(database)
-    assert await tables() == before
+    assert await _made(database) == before

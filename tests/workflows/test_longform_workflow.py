@@ -19,11 +19,13 @@ HAIKU, FLASH = "anthropic:claude-haiku-4-5", "google:gemini-2.5-flash"
 async def test_every_step_runs_once_and_the_result_names_the_files(bench: Bench) -> None:
     handle = await start(bench.client, request())
     result = JobResult.model_validate(await handle.result())
-    assert [output.name for output in result.outputs] == ["article.markdown", "article.pdf"]
+    assert [output.name for output in result.outputs] == ["article.markdown", "article.pdf", "report.md"]
+    assert result.summary["document_id"] == "job"
+    assert (result.summary["version"], result.summary["revisions"], result.summary["cached"]) == (1, 0, False)
     assert bench.jobs.said == ["running", "completed"]
     assert set(bench.longform.asked.values()) == {1}
     progress = await handle.query("progress")
-    assert (progress["percentage"], progress["total_steps"]) == (100.0, 7)
+    assert (progress["percentage"], progress["total_steps"]) == (100.0, 12)
 
 
 async def test_the_second_model_is_asked_when_the_first_is_given_up(bench: Bench) -> None:
@@ -86,7 +88,7 @@ async def test_nothing_more_is_asked_when_the_step_ends_before_it_hears_of_the_c
     with pytest.raises(WorkflowFailureError) as cancelled:
         await handle.result()
     assert isinstance(cancelled.value.cause, CancelledError)
-    assert set(bench.longform.asked) == {f"decompose {HAIKU}"}
+    assert set(bench.longform.asked) == {"cache", f"decompose {HAIKU}"}
     assert bench.jobs.said == ["running", "cancelled"]
 
 
@@ -100,7 +102,7 @@ async def test_no_other_model_is_asked_when_the_first_fails_while_the_job_is_can
     gate.set()
     with pytest.raises(WorkflowFailureError):
         await handle.result()
-    assert set(bench.longform.asked) == {f"decompose {HAIKU}"}
+    assert set(bench.longform.asked) == {"cache", f"decompose {HAIKU}"}
     assert bench.jobs.said == ["running", "cancelled"]
 
 
@@ -126,7 +128,7 @@ async def test_pause_lets_what_runs_end_and_starts_nothing(bench: Bench) -> None
     await handle.signal("control_changed", Control(seq=1, paused=True))
     gate.set()
     await bench.jobs.until_said("paused")
-    assert set(bench.longform.asked) == {f"decompose {HAIKU}"}
+    assert set(bench.longform.asked) == {"cache", f"decompose {HAIKU}"}
     await handle.signal("control_changed", Control(seq=2, paused=False))
     await handle.result()
     assert bench.jobs.said == ["running", "paused", "running", "completed"]

@@ -19,6 +19,7 @@ class ArtifactRecord:
     id: str
     job_id: str
     step: str
+    revision: int
     name: str
     role: str
     ref: ArtifactRef
@@ -26,7 +27,7 @@ class ArtifactRecord:
     created_at: datetime
 
 
-_COLUMNS = "id, owner_id, job_id, step, name, role, sha256, size, media_type, simulated, created_at"
+_COLUMNS = "id, owner_id, job_id, step, revision, name, role, sha256, size, media_type, simulated, created_at"
 
 
 class ArtifactRepository:
@@ -66,6 +67,19 @@ class ArtifactRepository:
             )
         return _record(row)
 
+    async def newest(self, owner_id: str, job_id: str, name: str, steps: Sequence[str]) -> ArtifactRecord | None:
+        """The file of this name that one of the steps made last; None when there is none."""
+        row = (
+            await self._connection.execute(
+                text(
+                    f"SELECT {_COLUMNS} FROM artifacts WHERE job_id = :job_id AND owner_id = :owner_id "
+                    "AND name = :name AND step = ANY(:steps) ORDER BY created_at DESC, revision DESC LIMIT 1"
+                ),
+                {"owner_id": owner_id, "job_id": job_id, "name": name, "steps": list(steps)},
+            )
+        ).first()
+        return None if row is None else _record(row)
+
     async def referenced(self, keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of the (owner, sha256) pairs that a row refers to."""
         rows = await self._connection.execute(
@@ -84,6 +98,7 @@ def _record(row: Row[Any]) -> ArtifactRecord:
         id=str(row.id),
         job_id=str(row.job_id),
         step=row.step,
+        revision=row.revision,
         name=row.name,
         role=row.role,
         ref=ArtifactRef(owner_id=str(row.owner_id), sha256=row.sha256, size=row.size, media_type=row.media_type),

@@ -2,26 +2,26 @@
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.contracts.base import Json
+from core.contracts.base import Attachment, Json
 from core.contracts.errors import AtelierError, ErrorType
 from core.contracts.jobs import (
     ALIVE,
     ENDED,
     EventType,
-    JobError,
-    JobResult,
     JobStatus,
+    StepKey,
 )
 from core.contracts.names import EVENTS_CHANNEL, JOBS_CHANNEL
 from core.db.ids import new_id
 from core.db.repositories.events import EventRepository
+from core.db.repositories.job_records import COLUMNS, STEPS, JobRecord, record
+from core.db.repositories.steps import StepArtifact
 
 
 @dataclass(frozen=True)
@@ -37,53 +37,8 @@ class NewJob:
     body_sha256: str
     idempotency_key: str | None = None
     parent_job: str | None = None
-
-
-class ProgressRecord(NamedTuple):
-    """How far a job is. Tuples and no models, here and below: a page has fifty of them, and validates nothing."""
-
-    stage: str
-    current_step: str
-    completed_steps: tuple[str, ...]
-    total_steps: int
-    percentage: float
-    eta_seconds: float | None
-
-
-class CostRecord(NamedTuple):
-    """What a job's attempts cost so far. US dollars, tokens."""
-
-    usd: Decimal
-    input_tokens: int
-    output_tokens: int
-    cached_tokens: int
-
-
-class JobRecord(NamedTuple):
-    """A job's row, and the steps that are stored."""
-
-    id: str
-    owner_id: str
-    pipeline: str
-    title: str
-    tags: tuple[str, ...]
-    models: tuple[str, ...]
-    parent_job: str | None
-    status: JobStatus
-    progress: ProgressRecord
-    cost: CostRecord
-    simulated: bool
-    waiting_for: Json | None
-    error: JobError | None
-    result: JobResult | None
-    cancel_requested: bool
-    paused: bool
-    run: int
-    workflow_run_id: str | None
-    created_at: datetime
-    updated_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
+    attachments: tuple[Attachment, ...] = ()
+    """What the input refers to. The bytes are in the store already, so that no row refers to missing ones."""
 
 
 @dataclass(frozen=True)
@@ -98,15 +53,8 @@ class JobFilter:
     before: str | None = None
 
 
-_COLUMNS = """
-    j.id, j.owner_id, j.pipeline, j.title, j.tags, j.models, j.parent_job, j.status, j.stage, j.current_step,
-    j.steps_done, j.total_steps, j.waiting_for::text AS waiting_for, j.cost_usd, j.input_tokens, j.output_tokens,
-    j.cached_tokens, j.simulated, j.error::text AS error, j.result::text AS result, j.cancel_requested_at, j.paused,
-    j.run, j.workflow_run_id, j.created_at, j.updated_at, j.started_at, j.finished_at, now() AS read_at
-"""
-_STEPS = """
-    ARRAY(SELECT s.step FROM steps s WHERE s.job_id = j.id GROUP BY s.step ORDER BY min(s.created_at), s.step) AS steps
-"""
+INPUT_STEP = "input"
+"""The step that a job's attachments belong to."""
 
 _INSERT = f"""
 WITH job AS (
@@ -119,12 +67,14 @@ WITH job AS (
 ), event AS (
     INSERT INTO events (job_id, seq, type, key, data)
     SELECT id, 1, '{EventType.ACCEPTED}', 'accepted', jsonb_build_object('pipeline', CAST(:pipeline AS text)) FROM job
+), artifact AS (
+    INSERT INTO artifacts (id, owner_id, job_id, step, revision, name, role, sha256, size, media_type)
+    SELECT a.id, job.owner_id, job.id, '{INPUT_STEP}', 1, a.name, a.role, a.sha256, a.size, a.media_type
+    FROM job CROSS JOIN jsonb_to_recordset(CAST(:attachments AS jsonb))
+        AS a(id uuid, name text, role text, sha256 text, size bigint, media_type text)
 )
-SELECT {_COLUMNS}, pg_notify('{JOBS_CHANNEL}', j.id::text), pg_notify('{EVENTS_CHANNEL}', j.id || '\\:1') FROM job j
+SELECT {COLUMNS}, pg_notify('{JOBS_CHANNEL}', j.id::text), pg_notify('{EVENTS_CHANNEL}', j.id || '\\:1') FROM job j
 """
-
-# Plain strings: to compare with an enum's member takes ten times as long, fifty times a page.
-_COMPLETED, _RUNNING = JobStatus.COMPLETED.value, JobStatus.RUNNING.value
 
 
 class JobRepository:
@@ -140,43 +90,66 @@ class JobRepository:
         return record.id, new
 
     async def submit(self, job: NewJob) -> tuple[JobRecord, bool]:
-        """Insert a job and its first event. The job, and whether it is new: the same key and body is the same job.
+        """Insert a job, its attachments and its first event. The job, and whether it is new: the same key and body is
+        the same job.
 
         Raises `IDEMPOTENCY_MISMATCH` when the key was used with another body.
         """
-        values = {**job.__dict__, "id": new_id(), "input": json.dumps(job.input)}
+        job_id = new_id()
+        key = StepKey(job_id=job_id, owner_id=job.owner_id, run=1, step=INPUT_STEP)
+        attached = [StepArtifact(file.name, file.ref).row(key) for file in job.attachments]
+        values = {**job.__dict__, "id": job_id, "input": json.dumps(job.input), "attachments": json.dumps(attached)}
         values["tags"], values["models"] = list(job.tags), list(job.models)
         row = (await self._connection.execute(text(_INSERT), values)).first()
         if row is not None:
-            return _record(row), True
+            return record(row), True
+        assert job.idempotency_key is not None
+        known = await self.repeated(job.owner_id, job.idempotency_key, job.body_sha256)
+        # Deleted between the two statements: the key is free again.
+        return (known, False) if known is not None else await self.submit(job)
+
+    async def repeated(self, owner_id: str, idempotency_key: str, body_sha256: str) -> JobRecord | None:
+        """The job that was submitted with this key, if there is one. `IDEMPOTENCY_MISMATCH` if with another body."""
         known = (
             await self._connection.execute(
                 text("SELECT id, body_sha256 FROM jobs WHERE owner_id = :owner_id AND idempotency_key = :key"),
-                {"owner_id": job.owner_id, "key": job.idempotency_key},
+                {"owner_id": owner_id, "key": idempotency_key},
             )
         ).first()
         if known is None:
-            # Deleted between the two statements: the key is free again.
-            return await self.submit(job)
-        if known.body_sha256 != job.body_sha256:
+            return None
+        if known.body_sha256 != body_sha256:
             raise AtelierError(
                 ErrorType.IDEMPOTENCY_MISMATCH,
                 "This Idempotency-Key was used for another request. Send the first body again, or take a new key.",
                 details={"job_id": str(known.id)},
             )
-        return await self.get(job.owner_id, str(known.id)), False
+        return await self.get(owner_id, str(known.id))
 
     async def get(self, owner_id: str, job_id: str) -> JobRecord:
         """One job. Raises `NOT_FOUND`, also for another owner's."""
         row = (
             await self._connection.execute(
-                text(f"SELECT {_COLUMNS}, {_STEPS} FROM jobs j WHERE j.id = :id AND j.owner_id = :owner_id"),
+                text(f"SELECT {COLUMNS}, {STEPS} FROM jobs j WHERE j.id = :id AND j.owner_id = :owner_id"),
                 {"id": job_id, "owner_id": owner_id},
             )
         ).first()
         if row is None:
             raise _no_job(job_id)
-        return _record(row, tuple(row.steps))
+        return record(row, tuple(row.steps))
+
+    async def input(self, owner_id: str, job_id: str) -> Json:
+        """What a job was given, as its workflow got it. Raises `NOT_FOUND`."""
+        found = (
+            await self._connection.execute(
+                text("SELECT input::text FROM jobs WHERE id = :id AND owner_id = :owner_id"),
+                {"id": job_id, "owner_id": owner_id},
+            )
+        ).scalar()
+        if found is None:
+            raise _no_job(job_id)
+        given: Json = json.loads(found)
+        return given
 
     async def page(self, owner_id: str, filter: JobFilter, limit: int) -> list[JobRecord]:
         """A page of jobs, newest first. Stored steps are left out of it."""
@@ -191,10 +164,10 @@ class JobRepository:
         wanted = {name: getattr(filter, name) for name in conditions if getattr(filter, name) is not None}
         where = "".join(f" AND {conditions[name]}" for name in wanted)
         rows = await self._connection.execute(
-            text(f"SELECT {_COLUMNS} FROM jobs j WHERE j.owner_id = :owner_id{where} ORDER BY j.id DESC LIMIT :limit"),
+            text(f"SELECT {COLUMNS} FROM jobs j WHERE j.owner_id = :owner_id{where} ORDER BY j.id DESC LIMIT :limit"),
             {"owner_id": owner_id, "limit": limit, **wanted},
         )
-        return [_record(row) for row in rows]
+        return [record(row) for row in rows]
 
     async def describe(self, owner_id: str, job_id: str, *, title: str | None, tags: tuple[str, ...] | None) -> None:
         """Change title and tags; None leaves them. Raises `NOT_FOUND`."""
@@ -320,60 +293,3 @@ def _wrong_state(status: JobStatus, act: str, *, needs: str = "", cancelling: bo
         f"The job {now} and cannot {act}{f': it must be {needs}' if needs else ''}.",
         details={"status": status.value},
     )
-
-
-def _record(row: Row[Any], steps: tuple[str, ...] = ()) -> JobRecord:
-    """A row that begins with `_COLUMNS`. Taken apart at once: reading a column by name costs thirty times as much."""
-    values: tuple[Any, ...] = tuple(row)
-    (
-        id, owner_id, pipeline, title, tags, models, parent_job, status, stage, current_step, steps_done, total_steps,
-        waiting_for, cost_usd, input_tokens, output_tokens, cached_tokens, simulated, error, result,
-        cancel_requested_at, paused, run, workflow_run_id, created_at, updated_at, started_at, finished_at, read_at,
-        *_,
-    ) = values  # fmt: skip
-    percentage, eta = _progress(status, steps_done, total_steps, started_at, read_at)
-    return JobRecord(
-        id=str(id),
-        owner_id=str(owner_id),
-        pipeline=pipeline,
-        title=title,
-        tags=tuple(tags),
-        models=tuple(models),
-        parent_job=None if parent_job is None else str(parent_job),
-        status=JobStatus(status),
-        progress=ProgressRecord(
-            stage=stage,
-            current_step=current_step,
-            completed_steps=steps,
-            total_steps=total_steps,
-            percentage=percentage,
-            eta_seconds=eta,
-        ),
-        cost=CostRecord(cost_usd, input_tokens, output_tokens, cached_tokens),
-        simulated=simulated,
-        waiting_for=None if waiting_for is None else json.loads(waiting_for),
-        error=None if error is None else JobError.model_validate_json(error),
-        result=None if result is None else JobResult.model_validate_json(result),
-        cancel_requested=cancel_requested_at is not None,
-        paused=paused,
-        run=run,
-        workflow_run_id=workflow_run_id,
-        created_at=created_at,
-        updated_at=updated_at,
-        started_at=started_at,
-        finished_at=finished_at,
-    )
-
-
-def _progress(
-    status: str, done: int, total: int, started_at: datetime | None, read_at: datetime
-) -> tuple[float, float | None]:
-    """Percentage of the steps done, and the seconds to go: what the rest takes at the pace so far."""
-    if status == _COMPLETED:
-        return 100.0, 0.0
-    share = min(done / total, 1.0) if total else 0.0
-    eta: float | None = None
-    if share > 0 and status == _RUNNING and started_at is not None:
-        elapsed: timedelta = read_at - started_at
-        eta = round(elapsed.total_seconds() * (1 - share) / share, 1)
-    return round(100 * share, 1), eta

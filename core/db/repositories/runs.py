@@ -8,11 +8,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.contracts.base import Json
+from core.contracts.errors import AtelierError, ErrorType
 from core.contracts.jobs import (
     ALIVE,
     ENDED,
     ENDING_EVENTS,
     REACHED_FROM,
+    Answer,
     BeginJob,
     Begun,
     Control,
@@ -21,9 +23,11 @@ from core.contracts.jobs import (
     JobRequest,
     JobStatus,
     SetStatus,
+    StepKey,
 )
 from core.contracts.names import JobAddress
 from core.db.repositories.events import EventRepository, one_of
+from core.db.repositories.steps import StepArtifact, StepRepository
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,11 @@ class RunRepository:
         self._connection = connection
         self._events = EventRepository(connection)
 
-    async def claim(self, limit: int, stale: timedelta) -> list[JobRequest]:
-        """Take jobs to start, oldest first, that no one took, or whose taker was not heard of for `stale`."""
+    async def claim(self, limit: int, stale: timedelta, review_seconds: int) -> list[JobRequest]:
+        """Take jobs to start, oldest first, that no one took, or whose taker was not heard of for `stale`.
+
+        `review_seconds` is how long each of them will wait for a person.
+        """
         rows = await self._connection.execute(
             text(
                 "UPDATE jobs SET claimed_at = now() WHERE id IN ("
@@ -75,6 +82,7 @@ class RunRepository:
                     run=row.run,
                     input=json.loads(row.input),
                     models=tuple(row.models),
+                    review_seconds=review_seconds,
                 )
                 for row in rows
             ),
@@ -146,6 +154,29 @@ class RunRepository:
             where=f"run = :run AND {one_of(REACHED_FROM[request.status])}",
             values={"status": request.status.value, "waiting_for": _dump(request.waiting_for), "run": request.run},
         )
+
+    async def read_answer(self, key: StepKey) -> Answer | None:
+        """What a person answered at a step, in whatever run."""
+        stored = await StepRepository(self._connection).stored(key)
+        return None if stored is None else Answer.model_validate_json(stored)
+
+    async def store_answer(self, key: StepKey, answer: Answer) -> Answer:
+        """Store an answer as the step that it answers, with its files. Returns what is stored: the first one stays.
+
+        Needs a transaction. Raises `INVALID_STATE` when the job ended, is gone, or is in another run.
+        """
+        row = (
+            await self._connection.execute(
+                text("SELECT status, run FROM jobs WHERE id = :job_id AND owner_id = :owner_id FOR NO KEY UPDATE"),
+                {"job_id": key.job_id, "owner_id": key.owner_id},
+            )
+        ).first()
+        if row is None or row.run != key.run or JobStatus(row.status) in ENDED:
+            now = "is gone" if row is None else "was retried" if row.run != key.run else f"is {row.status}"
+            raise AtelierError(ErrorType.INVALID_STATE, f"The job {now}, so the answer came too late.")
+        files = [StepArtifact(file.name, file.ref) for file in answer.files]
+        stored = await StepRepository(self._connection).store(key, answer.model_dump_json(), files, simulated=False)
+        return Answer.model_validate_json(stored)
 
     async def finish(self, request: FinishJob) -> bool:
         """Close the job, once: whoever comes second changes nothing and gets False."""

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.contracts.base import ArtifactRef, Contract, Json
 from core.contracts.errors import MESSAGE_LIMIT, AtelierError
-from core.contracts.jobs import EventType, StepKey
+from core.contracts.jobs import Answer, EventType, StepKey
 from core.db.ids import artifact_id
 from core.db.repositories.events import EventRepository
 
@@ -149,6 +149,17 @@ class StepRepository:
             )
         ).first()
         return None if row is None else str(row.result)
+
+    async def answers(self, job_id: str, step: str) -> list[tuple[int, Answer]]:
+        """What people answered at a step, by round."""
+        rows = await self._connection.execute(
+            text(
+                "SELECT revision, result::text AS result FROM steps WHERE job_id = :job_id AND step = :step "
+                "ORDER BY revision"
+            ),
+            {"job_id": job_id, "step": step},
+        )
+        return [(row.revision, Answer.model_validate_json(row.result)) for row in rows]
 
     async def started(self, key: StepKey, attempt: str, data: Json) -> None:
         """Tell that an attempt at a step began. `attempt` names it within the job."""

@@ -1,29 +1,35 @@
-"""What the simulator answers to the prompts of `longform`: an outline and sections, out of the request's own words."""
+"""What the simulator answers to the prompts of `longform`, made of the request's own words."""
 
 import hashlib
-import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
-from core.contracts.longform import MAX_SECTIONS, OutlineAnswer, SectionAnswer, SectionIdea
-from core.llm.prompts.longform.phrases import Angle, Bank, bank_for
-from core.llm.prompts.longform.section import SectionBrief, write_section
+from core.contracts.longform import SectionAnswer
+from core.llm.prompts.longform.adjustment import compose_adjustment
+from core.llm.prompts.longform.judge import compose_judgement
+from core.llm.prompts.longform.outline import compose_outline
+from core.llm.prompts.longform.phrases import Bank, bank_for
+from core.llm.prompts.longform.section import Citable, SectionBrief, write_section
 from core.llm.prompts.longform.sentences import Sentences, count_words
 from core.llm.prompts.longform.subject import (
-    Subject,
-    capitalised,
+    QUOTED_WORDS,
     clean,
     escape,
+    quotable,
     read_subject,
-    title_case,
+    short_title,
+    terms,
     uncapitalised,
 )
+from core.llm.prompts.longform.transitions import compose_transitions
 
 _POINT_WORDS = 22
 """A longer key point is cut short where a sentence takes it up."""
+_ATTEMPTS, _NEAR_ENOUGH = 8, 0.02
+"""So often a section is written in other ways while it misses its words by more than this share."""
 _TECHNICAL = re.compile(
     r"\b(?:api|apis|algorithms?|algorithm(?:us|en)|software|sql|python|rust|java(?:script)?|typescript|c\+\+|linux|"
     r"program(?:ming|mierung|mation|ación|mazione|ação)|code|coding|código|codice|databases?|datenbank(?:en)?|kubernetes|"
@@ -32,105 +38,96 @@ _TECHNICAL = re.compile(
 )
 
 
-def compose_outline(inputs: Mapping[str, Any], seed: str) -> OutlineAnswer:
-    """An outline of exactly `section_count` sections (1 to 40), no two of them alike."""
-    bank = bank_for(str(inputs["language"]))
-    subject = read_subject(str(inputs["topic"]), bank)
-    rng = random.Random(seed)
-    count = max(1, min(MAX_SECTIONS, int(inputs["section_count"])))
-    angles = _angles(bank, count, rng)
-    return OutlineAnswer(
-        title=_document_title(rng.choice(bank.lines["titles"]), subject, bank),
-        thesis=capitalised(rng.choice(bank.lines["theses"]).replace("{s}", subject.phrase)),
-        sections=tuple(_idea(bank, subject, angle, index, rng) for index, angle in enumerate(angles)),
-    )
-
-
 def compose_section(inputs: Mapping[str, Any], seed: str) -> SectionAnswer:
-    """The Markdown of one section, within ten per cent of its words, sharing no sentence with any other section."""
-    bank = bank_for(str(inputs["language"]))
-    topic, section, number = str(inputs["topic"]), inputs["section"], int(inputs["number"])
-    outline = [dict(entry) for entry in inputs["outline"]]
-    count = max(len(outline), number, 1)
-    subject = read_subject(topic, bank)
-    document = hashlib.sha256(f"{bank.language}\n{inputs['title']}\n{topic}".encode("utf-8", "replace")).hexdigest()
-    titles = [clean(str(entry["title"])) for entry in outline]
-    following = titles[number] if number < len(titles) else ""
-    points = [_point(str(point), bank) for point in section["key_points"]]
-    phrase = escape(subject.phrase)
-    plan = SectionBrief(
-        bank=bank,
-        seed=seed,
-        offset=int(document[:8], 16),
-        number=number,
-        first=number == 1,
-        last=number == count,
-        words=int(section["words"]),
-        points=[escape(point) for point in points],
-        plain_points=points,
-        technical=_TECHNICAL.search(topic) is not None,
-        subject=phrase,
-        bridge=bool(following) and titles.count(following) == 1,
-    )
-    slots = {"s": phrase, "t": escape(bank.quoted(following))}
-    sentences = Sentences(bank, seed=document, rank=number - 1, count=count, slots=slots)
-    return SectionAnswer(markdown=write_section(plan, sentences))
+    """The Markdown of one section, about as long as asked, sharing no sentence with any other section.
+
+    It cites every source that it is given, if it has a sentence for it, and no other.
+    """
+    return _compose(inputs, seed)
+
+
+def compose_revision(inputs: Mapping[str, Any], seed: str) -> SectionAnswer:
+    """The section anew: other sentences of its own share, in another form, with a point about the advice."""
+    return _compose(inputs, seed, old=str(inputs["markdown"]), advice=str(inputs["advice"]))
 
 
 COMPOSERS: dict[str, Callable[[Mapping[str, Any], str], BaseModel]] = {
     "decompose_topic": compose_outline,
     "draft_section": compose_section,
+    "adjust_section": compose_adjustment,
+    "revise_section": compose_revision,
+    "write_transitions": compose_transitions,
+    "judge_article": compose_judgement,
 }
 """A prompt's name within this pipeline, to the function that answers it from inputs and a seed."""
 
 
-def _angles(bank: Bank, count: int, rng: random.Random) -> list[Angle]:
-    """`count` different angles in the bank's order: from what it is, by way of practice, to what comes next."""
-    first, *between, last = bank.angles
-    if count == 1:
-        return [first]
-    core = [angle for angle in between if angle.core]
-    rest = [angle for angle in between if not angle.core]
-    wanted = count - 2
-    chosen = rng.sample(core, min(wanted, len(core)))
-    chosen += rng.sample(rest, min(wanted - len(chosen), len(rest)))
-    return [first, *sorted(chosen, key=between.index), last]
+def _compose(inputs: Mapping[str, Any], seed: str, *, old: str = "", advice: str = "") -> SectionAnswer:
+    bank = bank_for(str(inputs["language"]))
+    topic, section, number = str(inputs["topic"]), inputs["section"], int(inputs["number"])
+    count = max(len(inputs["outline"]), number, 1)
+    subject = read_subject(topic, bank)
+    document = hashlib.sha256(f"{bank.language}\n{inputs['title']}\n{topic}".encode("utf-8", "replace")).hexdigest()
+    points = [*_advised(advice, bank), *(_point(str(point), bank) for point in section["key_points"])]
+    words = int(section["words"])
+
+    def write(attempt: int) -> str:
+        plan = SectionBrief(
+            bank=bank,
+            seed=f"{seed}/{attempt}",
+            offset=int(document[:8], 16),
+            number=number,
+            first=number == 1,
+            last=number == count,
+            words=words,
+            # Of a short section a long point takes so much that the rest cannot be filled: then it goes without.
+            points=[escape(point) for point in points] if attempt < _ATTEMPTS // 2 else [],
+            plain_points=points,
+            technical=_TECHNICAL.search(topic) is not None,
+            subject=escape(subject.phrase),
+            sources=_citables(inputs["sources"], number, bank),
+            turn=1 + int(seed[:8], 16) % 5 if old else 0,
+        )
+        slots = {"s": plan.subject}
+        return write_section(plan, Sentences(bank, seed=document, rank=number - 1, count=count, slots=slots, avoid=old))
+
+    best = write(0)
+    for attempt in range(1, _ATTEMPTS):
+        missed = abs(count_words(best) - words)
+        if missed <= max(1, _NEAR_ENOUGH * words):
+            break
+        best = min(best, write(attempt), key=lambda text: abs(count_words(text) - words))
+    return SectionAnswer(markdown=best)
 
 
-def _idea(bank: Bank, subject: Subject, angle: Angle, index: int, rng: random.Random) -> SectionIdea:
-    title = angle.title
-    # A subject in quotation marks is heavy in a heading: once is enough for those.
-    if angle.named and subject.short and (index % 3 == 1 if subject.inline else index == 0):
-        named = angle.named.replace("{s}", subject.phrase)
-        title = named if count_words(named) <= 9 else title
-    points = [point.replace("{s}", subject.phrase) for point in angle.points]
-    if index < len(subject.keywords):
-        patterns = bank.lines["keyword_points"]
-        keyword = bank.quoted(subject.keywords[index])
-        points.append(patterns[index % len(patterns)].replace("{x}", keyword))
-    purpose = rng.choice(bank.lines["purposes"]).replace("{a}", points[0]).replace("{b}", points[1])
-    return SectionIdea(
-        title=title_case(title) if bank.language == "en" else capitalised(title),
-        purpose=purpose,
-        key_points=tuple(capitalised(point) for point in points),
-    )
+def _citables(sources: Sequence[Mapping[str, Any]], number: int, bank: Bank) -> list[Citable]:
+    """The sources as sentences name them: by a shortened title, and by a word that stands in the passage."""
+    citables = []
+    for source in sources:
+        title = short_title(str(source["title"])) or str(source["id"])
+        words = terms(str(source["text"]))[:8]
+        term = bank.quoted(escape(words[number % len(words)])) if words else ""
+        citables.append(Citable(id=str(source["id"]), title=bank.quoted(escape(title)), term=term))
+    return citables
 
 
-def _document_title(pattern: str, subject: Subject, bank: Bank) -> str:
-    if subject.title.endswith(("?", "…", "？", "؟")):
-        # A question mark and a colon do not stand side by side.
-        rest = pattern.replace("{r}", "").lstrip(" \u00a0:")
-        return f"{subject.title} {capitalised(rest)}"
-    return pattern.replace("{r}", subject.title)
+def _advised(advice: str, bank: Bank) -> list[str]:
+    """Advice as a point of its own: a short remark as it is, of a long one its longest words."""
+    remark = clean(advice)
+    if len(remark.split()) <= QUOTED_WORDS:
+        phrases = [quotable(remark)]
+    else:
+        phrases = sorted(terms(remark), key=len, reverse=True)[:2] or [quotable(remark)]
+    patterns = bank.lines["keyword_points"]
+    return [pattern.replace("{x}", bank.quoted(x)) for pattern, x in zip(patterns, phrases, strict=False) if x]
 
 
 def _point(point: str, bank: Bank) -> str:
     """A key point as an indirect question. Ours are; a model's or a person's is put into quotation marks."""
     text = clean(point).rstrip(" .!?:;,…").replace("'", "’")
     words = text.split()
-    if len(words) <= _POINT_WORDS and len(text) <= 20 * _POINT_WORDS and words:
-        if words[0].casefold() in bank.questions and len(words) > 2:
-            return uncapitalised(text)
-    elif words:
-        text = " ".join(words[:_POINT_WORDS])[: 20 * _POINT_WORDS].rstrip(" ,;:") + "…"
+    short = 2 < len(words) <= _POINT_WORDS and len(text) <= 20 * _POINT_WORDS
+    if short and words[0].casefold() in bank.questions:
+        return uncapitalised(text)
+    text = quotable(text, _POINT_WORDS)
     return bank.wrap.replace("{x}", bank.quoted(text or "…"))

@@ -1,25 +1,40 @@
-"""One simulated section: paragraphs around its key points, and now and then a list, a table, a quote or code."""
+"""One simulated section: paragraphs around its key points, citations, and now and then a list, table, quote or code."""
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.llm.prompts.longform.citations import cite
+from core.llm.prompts.longform.filling import ABOUT_THE_SUBJECT, REFLECTIONS, Filler, kinds
 from core.llm.prompts.longform.phrases import Bank
-from core.llm.prompts.longform.sentences import Sentences, count_words
+from core.llm.prompts.longform.sentences import Sentences, count_words, plain
 from core.llm.prompts.longform.subject import capitalised
 
-_ABOUT_THE_SUBJECT = ("subject", "setting")
-_REFLECTIONS = ("contrast", "reader", "reason", "question", "condition", "advice", "cause", "time", *_ABOUT_THE_SUBJECT)
 _BLOCKS = ("quote", "bullets", "plain", "table", "numbers", "plain")
 _WORDS_A_PARAGRAPH = 62
 _WORDS_WITH_BLOCK = 130
 """A shorter section is all prose."""
+_MOST_IN_SOURCES = 0.4
+"""Of a section's words, those of sentences that name a source; what is left is cited behind other sentences."""
+_MOST_IN_A_GROUP = 4
+_ROOM_BETWEEN = 8
+"""Words that a paragraph may leave to the next one."""
+
+
+@dataclass(frozen=True)
+class Citable:
+    """A source to cite: its title and a word of it, in quotation marks and escaped. `term` may be empty."""
+
+    id: str
+    title: str
+    term: str
 
 
 @dataclass(frozen=True)
 class SectionBrief:
     """What the writer of a section knows. `points` are indirect questions, escaped for Markdown; `plain_points` the
-    same as plain text, for code; `seed` is the section's own, `offset` the document's."""
+    same as plain text, for code; `seed` is the section's own, `offset` the document's. `turn` changes the section's
+    form from one writing to another."""
 
     bank: Bank
     seed: str
@@ -32,7 +47,8 @@ class SectionBrief:
     plain_points: Sequence[str]
     technical: bool
     subject: str
-    bridge: bool
+    sources: Sequence[Citable] = ()
+    turn: int = 0
 
 
 def write_section(plan: SectionBrief, sentences: Sentences) -> str:
@@ -40,7 +56,7 @@ def write_section(plan: SectionBrief, sentences: Sentences) -> str:
     writer = _Writer(plan, sentences)
     block = writer.block()
     opening = [writer.once("hooks")] if plan.first else []
-    closing = writer.closing()
+    closing = [writer.once("closers")] if plan.last else []
     reserved = count_words("\n".join([*block, *opening, *closing]))
     if reserved > plan.words / 2:
         block, opening, closing, reserved = [], [], [], 0
@@ -59,120 +75,104 @@ class _Writer:
         self._plan = plan
         self._sentences = sentences
         self._rng = random.Random(plan.seed)
-        self._cycle = list(_REFLECTIONS)
-        self._rng.shuffle(self._cycle)
+        self._filler = Filler(sentences, self._rng, (*REFLECTIONS, *ABOUT_THE_SUBJECT))
         self._visits = dict.fromkeys(range(len(plan.points)), 0)
 
     def once(self, kind: str) -> str:
-        """A line that a document holds at most once, or once a section with the next section's title in it."""
+        """A line that a document holds once, and another one when its section is written anew."""
         lines = self._plan.bank.lines[kind]
-        line = lines[(self._plan.number + self._plan.offset) % len(lines)]
-        return self._sentences.fill(line)
-
-    def closing(self) -> list[str]:
-        """The last sentence of the document, or sometimes one that leads to the next section."""
-        if self._plan.last:
-            return [self.once("closers")]
-        return [self.once("bridges")] if self._plan.bridge and self._rng.random() < 0.5 else []
+        at = (self._plan.number + self._plan.offset) % len(lines)
+        filled = [self._sentences.fill(line) for line in (*lines[at:], *lines[:at])]
+        return next((line for line in filled if not self._sentences.stale(line)), filled[0])
 
     def paragraphs(self, words: int) -> list[list[str]]:
         """Paragraphs of uneven length, `words` in all to within a short sentence; each has a key point if any."""
         count = max(1, round(words / _WORDS_A_PARAGRAPH))
+        named, behind = self._citing(count, words)
         weights = [self._rng.uniform(0.7, 1.3) for _ in range(count)]
         paragraphs: list[list[str]] = []
-        written, due = 0, 0.0
+        left = words
         for index, weight in enumerate(weights):
-            due += words * weight / sum(weights)
-            last = index == count - 1
-            paragraph = self._paragraph(index, count, round(words if last else due) - written, exact=last)
-            written += count_words(" ".join(paragraph))
+            room = round(left * weight / sum(weights[index:]))
+            paragraph = self._paragraph(index, count, room, named[index], exact=index == count - 1)
+            left -= count_words(" ".join(paragraph))
             paragraphs.append(paragraph)
+        _cite_behind(paragraphs, behind)
         return paragraphs
 
-    def _paragraph(self, index: int, count: int, words: int, *, exact: bool) -> list[str]:
+    def _citing(self, count: int, words: int) -> tuple[list[list[str]], list[str]]:
+        """Sentences that name the sources, by paragraph, and the ids for which there is no such sentence."""
+        sources = self._plan.sources
+        named: list[list[str]] = [[] for _ in range(count)]
+        # In a long section each source comes back in every third paragraph or so.
+        wanted = max(len(sources), round(count / 3)) if sources else 0
+        behind: list[str] = []
+        left = _MOST_IN_SOURCES * words
+        for n in range(wanted):
+            source = sources[n % len(sources)]
+            family = "term" if source.term and n % 3 < 2 else "cite"
+            found = self._sentences.ahead(family, 1, x=source.title, k=source.term)
+            if found and found[0].words <= left:
+                left -= found[0].words
+                named[n * count // wanted].append(cite(self._sentences.use(found[0]), [source.id]))
+            elif n < len(sources):
+                behind.append(source.id)
+        return named, behind
+
+    def _paragraph(self, index: int, count: int, words: int, named: list[str], *, exact: bool) -> list[str]:
         sentences: list[str] = []
         used: set[str] = set()
-        left = words
-        if (opener := self._opener(index, count)) and count_words(opener) <= words + 2:
-            sentences.append(opener)
-            left -= count_words(opener)
-            used |= set(_ABOUT_THE_SUBJECT) if self._plan.subject in opener else set()
-        while left > (2 if exact else 8):
-            family = self._fitting(left, used) if exact and left < 36 else self._next(used, sentences)
-            sentence = self._sentences.take(family) if family else None
-            if sentence is None or family is None:
-                break
-            # The subject's full name once a paragraph: people do not repeat it in every sentence.
-            used |= set(_ABOUT_THE_SUBJECT) if family in _ABOUT_THE_SUBJECT else {family}
+        if opener := self._opener(index, count, words):
+            # Whoever names a source cites it.
+            named_here = [source.id for source in self._plan.sources if source.title in opener]
+            sentences.append(cite(opener, named_here) if named_here else opener)
+            used |= kinds("subject") if self._plan.subject in opener else set()
+        sentences += named
+        left = words - count_words(" ".join(sentences))
+        if exact:
+            return sentences + self._filler.fill(left, used, sentences)
+        while left > _ROOM_BETWEEN and (sentence := self._filler.next(used, sentences[-1] if sentences else "")):
             sentences.append(sentence)
             left -= count_words(sentence)
-        if not sentences and exact and (sentence := self._sentences.take("short")):
-            sentences.append(sentence)
         return sentences
 
-    def _opener(self, index: int, count: int) -> str | None:
+    def _opener(self, index: int, count: int, words: int) -> str | None:
         """A key point's first sentence; where it has a second paragraph, another one that comes back to it."""
         if not self._plan.points:
             return None
         at = index * len(self._plan.points) // count
-        self._visits[at] += 1
         point = self._plan.points[at]
-        if self._visits[at] == 1:
-            return self._sentences.take("point", point)
         # A long point is tiresome to read in full again.
-        return self._sentences.take("return", point) if self._visits[at] == 2 and count_words(point) <= 9 else None
-
-    def _next(self, used: set[str], sentences: list[str]) -> str | None:
-        """The next kind of sentence in this section's own order, none twice in a paragraph while there are others."""
-        if len(sentences) >= 2 and "short" not in used and self._rng.random() < 0.35 and self._sentences.peek("short"):
-            return "short"
-        opening = sentences[-1].split(" ", 1)[0] if sentences else ""
-        for _ in range(len(self._cycle)):
-            family = self._cycle.pop(0)
-            self._cycle.append(family)
-            sentence = self._sentences.peek(family)
-            # Nor do two neighbours begin with the same word.
-            if family not in used and sentence and sentence.split(" ", 1)[0] != opening:
-                return family
-        return next((family for family in (*self._cycle, "short") if self._sentences.peek(family)), None)
-
-    def _fitting(self, left: int, used: set[str]) -> str | None:
-        """The kind whose next sentence comes closest to what is left, or leaves room for another."""
-        best: tuple[float, str] | None = None
-        for family in (*self._cycle, "short"):
-            sentence = self._sentences.peek(family)
-            if sentence is None:
-                continue
-            rest = left - count_words(sentence)
-            # Twelve words or more are room for one more sentence; an overshoot is worse than a gap.
-            badness = 3.0 if rest >= 12 else rest if rest >= 0 else -1.5 * rest
-            badness += 3 if family in used else 0
-            if best is None or badness < best[0]:
-                best = badness, family
-        return best[1] if best and best[0] < max(left, 6) else None
+        family = "point" if not self._visits[at] else "return" if count_words(point) <= 9 else None
+        self._visits[at] += 1
+        if family is None or self._visits[at] > 2:
+            return None
+        found = self._sentences.ahead(family, 1, p=point)
+        return self._sentences.use(found[0]) if found and found[0].words <= words else None
 
     def block(self) -> list[str]:
         """The section's list, table, quote or code with its lead-in; empty for a section of prose."""
-        kind = _BLOCKS[(self._plan.number + self._plan.offset) % len(_BLOCKS)]
-        if self._plan.words < _WORDS_WITH_BLOCK or kind == "plain":
+        plan = self._plan
+        kind = _BLOCKS[(plan.number + plan.offset + plan.turn) % len(_BLOCKS)]
+        if plan.words < _WORDS_WITH_BLOCK or kind == "plain":
             return []
         if kind == "quote":
             maxim = self._sentences.take("maxim")
             return [f"> {maxim}"] if maxim else []
         if kind == "table":
-            return self._code() if self._plan.technical else self._table()
+            return self._code() if plan.technical else self._table()
         steps = [step for _ in range(3) if (step := self._sentences.take("step"))]
         items = [f"{n}. {step}" if kind == "numbers" else f"- {step}" for n, step in enumerate(steps, start=1)]
-        return self._led(kind, "\n".join(items)) if items else []
+        return self._led(kind, items)
 
     def _table(self) -> list[str]:
-        head = self._sentences.take_pair("head")
-        rows = [(capitalised(point), self._sentences.take("step")) for point in self._plan.points[:4]]
-        if len(rows) < 2:
+        points = self._plan.points[:4]
+        head = self._sentences.take_head() if len(points) > 1 else None
+        if head is None:
             return []
+        rows = [(capitalised(point), step) for point in points if (step := self._sentences.take("step"))]
         lines = [f"| {head[0]} | {head[1]} |", "| --- | --- |"]
-        lines += [f"| {point} | {step.removesuffix('.')} |" for point, step in rows if step]
-        return self._led("tables", "\n".join(lines))
+        return self._led("tables", lines + [f"| {point} | {step.removesuffix('.')} |" for point, step in rows])
 
     def _code(self) -> list[str]:
         # Fenced text knows no escapes, so it holds no text that could end the fence.
@@ -184,8 +184,27 @@ class _Writer:
         width = max(map(len, labels))
         values = [capitalised(points[0]), *(step.removesuffix(".") for step in steps)]
         lines = [f"{label.ljust(width)} : {value}" for label, value in zip(labels, values, strict=False)]
-        return self._led("code", "\n".join(["```text", *lines, "```"]))
+        return self._led("code", ["```text", *lines, "```"])
 
-    def _led(self, kind: str, block: str) -> list[str]:
+    def _led(self, kind: str, lines: list[str]) -> list[str]:
+        """The block behind its lead-in, unless a line of it stands in the text that is written anew."""
+        said = [line for line in lines if any(map(str.isalnum, plain(line))) and line != "```text"]
+        if not said or any(self._sentences.stale(line) for line in said):
+            return []
         lead = self._sentences.take(kind)
-        return [lead, block] if lead else []
+        return [lead, "\n".join(lines)] if lead else []
+
+
+def _cite_behind(paragraphs: list[list[str]], ids: Sequence[str]) -> None:
+    """Cite sources behind sentences that say something else: as few to a sentence as their number allows."""
+    places = [
+        (paragraph, at)
+        for paragraph in paragraphs
+        for at, sentence in enumerate(paragraph)
+        if sentence.endswith(".") and "[@" not in sentence
+    ]
+    groups = min(len(places), len(ids))
+    for group in range(groups):
+        paragraph, at = places[(group + 1) * len(places) // groups - 1]
+        chosen = ids[group * len(ids) // groups : (group + 1) * len(ids) // groups]
+        paragraph[at] = cite(paragraph[at], chosen[:_MOST_IN_A_GROUP])

@@ -10,9 +10,15 @@ from core.llm.prompts.longform.phrases import Bank
 MAX_WORDS, MAX_CHARACTERS, MAX_IDEOGRAPHS = 10, 72, 20
 """Of a subject: longer ones cannot stand in a sentence that is about something else."""
 _CUT_WORDS = 7
+QUOTED_WORDS = 8
+"""Of the title of a source, or of what a person says, inside one of our sentences."""
 
 _SENTENCE_END = re.compile(r"(?<=[.!])\s|(?<=\?)\s|(?<=[。！？؟])")
 _SUBTITLE = re.compile(r"\s*[:;]\s|\s[–—-]\s|\s*[：；،、]\s*")
+_CITATION_LIKE = re.compile(r"\s*\[@[^\]]*\]?")
+_INNER_STOP = re.compile(r"(?:(?P<short>(?<=\b\w\w\w)|(?<=\b\w\w)|(?<=\b\w))\.|[.!?…]+)(?=\s)")
+_QUOTES = re.compile(r"[\"“”„«»]")
+_CHARACTERS_A_WORD = 16
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
 
 
@@ -110,6 +116,37 @@ def title_case(text: str) -> str:
     )
 
 
+def quotable(text: str, most: int = QUOTED_WORDS) -> str:
+    """Somebody's title or remark as part of one of our sentences: at most so many words, and no end of a sentence."""
+    text = _QUOTES.sub("", _CITATION_LIKE.sub("", clean(text)).replace("'", "’"))
+    # An abbreviation loses its full stop; at the end of a whole sentence a dash stands for it.
+    text = _INNER_STOP.sub(lambda stop: " –" if stop["short"] is None else "", clean(text).strip(" .,:;!?…"))
+    words = text.split()
+    whole = " ".join(words)
+    cut = " ".join(words[:most])[: _CHARACTERS_A_WORD * most].rstrip(" ,;:–")
+    return cut if cut == whole else f"{cut}…"
+
+
+def short_title(title: str) -> str:
+    """A source's title as our sentences name it: without its subtitle, cut short."""
+    text = clean(title)
+    head = _SUBTITLE.split(text, maxsplit=1)[0]
+    return quotable(head if len(head.split()) > 1 else text)
+
+
+def terms(text: str, *, least: int = 6) -> list[str]:
+    """The words of a text that may say what it is about, of so many letters or more, the frequent ones first."""
+    found = Counter(
+        word
+        for word in re.findall(rf"[^\W\d_]{{{least},20}}", clean(text))
+        if word.casefold() not in _DULL and not word.endswith(_NO_NOUN)
+    )
+    unique: dict[str, str] = {}
+    for word, _ in found.most_common():
+        unique.setdefault(word.casefold(), word)
+    return list(unique.values())
+
+
 def read_subject(topic: str, bank: Bank) -> Subject:
     """Find the subject of a brief: its first line, without "write an article about", without a subtitle, cut short."""
     text = clean(topic)
@@ -182,13 +219,7 @@ def _in_sentence(phrase: str) -> str:
 
 def _keywords(text: str, phrase: str) -> tuple[str, ...]:
     """Words of a longer brief that its subject does not hold, the frequent ones first; at most forty."""
+    if len(text.split()) <= 20:
+        return ()
     taken = {word.casefold() for word in re.findall(r"\w+", phrase)}
-    found = Counter(
-        word
-        for word in re.findall(r"[^\W\d_]{6,20}", text)
-        if word.casefold() not in taken and word.casefold() not in _DULL and not word.endswith(_NO_NOUN)
-    )
-    unique: dict[str, str] = {}
-    for word, _ in found.most_common():
-        unique.setdefault(word.casefold(), word)
-    return tuple(unique.values())[:40] if len(text.split()) > 20 else ()
+    return tuple(word for word in terms(text) if word.casefold() not in taken)[:40]

@@ -53,9 +53,11 @@ class Bank:
     wrap: str
     code_labels: tuple[str, ...]
     connectors: tuple[str, ...]
+    asides: tuple[str, ...]
     angles: tuple[Angle, ...]
     lines: Mapping[str, tuple[str, ...]]
     families: Mapping[str, Family]
+    judge: Mapping[str, str]
 
     def quoted(self, text: str) -> str:
         """The text in this language's quotation marks."""
@@ -81,7 +83,7 @@ def _load(language: str) -> Bank:
     def lines(block: str) -> tuple[str, ...]:
         return tuple(typeset(line) for line in block.splitlines() if line)
 
-    names = ("titles", "theses", "purposes", "hooks", "closers", "bridges", "keyword_points")
+    names = ("titles", "theses", "purposes", "hooks", "closers", "keyword_points")
     return Bank(
         language=language,
         quotes=(typeset(raw["quotes"][0]), typeset(raw["quotes"][1])),
@@ -90,9 +92,11 @@ def _load(language: str) -> Bank:
         wrap=typeset(raw["wrap"]),
         code_labels=tuple(raw["code_labels"].split()),
         connectors=lines(raw["connectors"]),
+        asides=lines(raw["asides"]),
         angles=tuple(_angle(line) for line in lines(raw["angles"])),
         lines={name: lines(raw[name]) for name in names},
         families={name: Family(*(lines(part) for part in parts.values())) for name, parts in raw["families"].items()},
+        judge={name: typeset(line) for name, line in raw["judge"].items()},
     )
 
 

@@ -1,0 +1,9 @@
+"""The steps of `longform` and its revisions."""
+
+from activities.longform.assembling import Assembling
+from activities.longform.keeping import Keeping
+from activities.longform.writing import Writing
+
+
+class Longform(Writing, Assembling, Keeping):
+    """All of them: what models write, what is made of it, and what is kept."""

@@ -1,0 +1,48 @@
+"""What all steps of `longform` work with."""
+
+import asyncio
+from typing import TypeVar
+
+from core.documents.passages import SourceText
+
+from core.artifacts.store import ArtifactStore
+from core.contracts.base import ArtifactRef, Contract
+from core.contracts.documents import Article
+from core.contracts.longform import Brief, Outline, Source
+from core.contracts.longform_steps import LongformActivities
+from core.db.engine import Database
+from core.ledger.free import FreeSteps
+from core.llm.gateway import Gateway
+
+Model = TypeVar("Model", bound=Contract)
+
+
+class LongformBase(LongformActivities):
+    """The dependencies, and models in the artifact store."""
+
+    def __init__(self, gateway: Gateway, steps: FreeSteps, store: ArtifactStore, database: Database) -> None:
+        self._gateway = gateway
+        self._steps = steps
+        self._store = store
+        self._database = database
+
+    async def _put(self, owner_id: str, model: Contract) -> ArtifactRef:
+        return await self._store.put(owner_id, model.model_dump_json().encode(), "application/json")
+
+    async def _read(self, model: type[Model], ref: ArtifactRef) -> Model:
+        return model.model_validate_json(await self._store.get(ref))
+
+    async def _outline(self, ref: ArtifactRef) -> Outline:
+        return await self._read(Outline, ref)
+
+    async def _article(self, ref: ArtifactRef) -> Article:
+        return await self._read(Article, ref)
+
+    async def _sources(self, brief: Brief, ids: tuple[str, ...] | None = None) -> list[SourceText]:
+        """The texts of the sources; of those named only."""
+        wanted = [source for source in brief.sources if ids is None or source.id in ids]
+        return list(await asyncio.gather(*(self._source(source) for source in wanted)))
+
+    async def _source(self, source: Source) -> SourceText:
+        text = (await self._store.get(source.text)).decode()
+        return SourceText(id=source.id, title=source.title, priority=source.priority, text=text)

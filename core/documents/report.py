@@ -1,0 +1,171 @@
+"""The report on how good a document is and how that was found, as Markdown for people."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from core.contracts.documents import JUDGE_WEIGHT, Article, Evaluation, Measured, Reference, Report, SectionVerdict
+from core.documents.text import one_line
+
+SIMULATED_TEXT = "> **Simulated text.** The document was made by Atelier’s simulator, not by a language model."
+SIMULATED_JUDGE = (
+    "> **Simulated judgement.** The scores of the rubric were made by Atelier’s simulator from the figures."
+)
+NOBODY_JUDGED = "No model judged this version, as a person edited it. The score is that of the measured figures."
+
+# What could be markup anywhere in a line or a table's cell. Lines begin with our own words, so no block starts.
+_SPECIAL = re.compile(r"[\\`*_\[\]<>|&#~!]")
+
+
+def report_to_markdown(report: Report, article: Article, sources: Sequence[Reference] = ()) -> str:
+    """What a reader of a document's quality report sees, in English. Ends with one newline.
+
+    `sources` names all sources of the document, so that those that nobody cites have a title too; their numbers are
+    not read. What a model or a user wrote is text here, whatever markup it looks like.
+    """
+    evaluation = report.evaluation
+    titles = {section.id: section.title for section in article.sections}
+    names = {source.source_id: source.title for source in (*sources, *article.references)}
+    parts = [
+        f"# Quality report: {_data(article.title)}",
+        SIMULATED_TEXT if article.simulated else "",
+        SIMULATED_JUDGE if evaluation.simulated and evaluation.rubric is not None else "",
+        *_verdict(report),
+        *_rubric(evaluation),
+        *_figures(evaluation.measured),
+        *_sections(evaluation, titles),
+        *_citations(evaluation.measured, titles, names, bool(article.references)),
+        *_rounds(report, titles),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _data(text: str) -> str:
+    """Text of others on one line, without markup."""
+    return _SPECIAL.sub(lambda match: "\\" + match.group(), one_line(text))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}"
+
+
+def _signed(share: float) -> str:
+    return f"{share:+.1%}"
+
+
+def _verdict(report: Report) -> list[str]:
+    score, threshold = report.evaluation.score, report.threshold
+    line = f"**Score: {score:.2f}** of 1.00"
+    if threshold is None:
+        return [f"{line}."]
+    if score >= threshold:
+        return [f"{line}. The threshold of {threshold:.2f} is reached."]
+    return [f"{line}. The threshold of {threshold:.2f} is missed by {threshold - score:.4f}."]
+
+
+def _rubric(evaluation: Evaluation) -> list[str]:
+    heading, rubric = "## Judgement", evaluation.rubric
+    if rubric is None:
+        return [heading, NOBODY_JUDGED]
+    criteria = {
+        "Coherence": rubric.coherence,
+        "Coverage": rubric.coverage,
+        "Style": rubric.style,
+        "Support by sources": rubric.support,
+    }
+    judge = f"Judged by {_data(evaluation.model)}. " if evaluation.model else ""
+    weight = (
+        f"{judge}The judge’s mean ({rubric.score:.2f}) is {JUDGE_WEIGHT:.0%} of the score, "
+        f"the measured figures ({evaluation.measured.score:.2f}) are {1 - JUDGE_WEIGHT:.0%}."
+    )
+    rows = [(name, f"{criterion.score:.2f}", _data(criterion.reason)) for name, criterion in criteria.items()]
+    return [heading, weight, _table(("Criterion", "Score", "Reason"), rows)]
+
+
+def _figures(measured: Measured) -> list[str]:
+    lix = "—" if measured.readability is None else f"{measured.readability:.0f}"
+    rows = [
+        ("Words", f"{measured.words:,}", f"{measured.target_words:,} were planned."),
+        ("Length error", _signed(measured.length_error), "How far the length is off; within 10% is as asked."),
+        (
+            "Repetition",
+            _percent(measured.repetition),
+            "Share of sequences of four words that stood in the text before.",
+        ),
+        ("Readability (LIX)", lix, "About 30 is easy, 60 is hard; no figure for scripts without spaces between words."),
+        ("Claims", f"{measured.claims:,}", "Sentences with a number, a percentage or a quotation."),
+        (
+            "Uncited claims",
+            f"{measured.uncited_claims:,}",
+            "Of these, those whose paragraph, item or table cites nothing.",
+        ),
+        ("Coverage", _percent(measured.heading_coverage), "Planned headings and key points that the text takes up."),
+        (
+            "Unknown citations",
+            f"{len(measured.unknown_citations):,}",
+            "Of what is no source; the exports leave them out.",
+        ),
+        ("Uncited sources", f"{len(measured.uncited_sources):,}", "Sources that were given and that nothing cites."),
+        (
+            "Score of the figures",
+            f"{measured.score:.2f}",
+            "All of these but readability as one: 1.00 is without a fault.",
+        ),
+    ]
+    return ["## Measured figures", _table(("Figure", "Value", "What it means"), rows)]
+
+
+def _sections(evaluation: Evaluation, titles: Mapping[str, str]) -> list[str]:
+    verdicts = {verdict.section_id: verdict for verdict in evaluation.sections}
+    lengths = evaluation.measured.section_lengths
+    rows = [
+        (_data(title), _signed(lengths[id_]) if id_ in lengths else "—", *_said(verdicts.get(id_)))
+        for id_, title in titles.items()
+    ]
+    parts = ["## Sections", _table(("Section", "Length error", "Score", "Reason", "Advice"), rows)]
+    missing = [_data(id_) for id_ in lengths if id_ not in titles]
+    return [*parts, f"Planned, and not in the document: {', '.join(missing)}."] if missing else parts
+
+
+def _said(verdict: SectionVerdict | None) -> tuple[str, str, str]:
+    if verdict is None:
+        return "—", "—", "—"
+    return f"{verdict.score:.2f}", _data(verdict.reason), _data(verdict.advice)
+
+
+def _citations(
+    measured: Measured, titles: Mapping[str, str], names: Mapping[str, str], some_are_known: bool
+) -> list[str]:
+    cited = [(found.cited, titles.get(found.section_id, found.section_id)) for found in measured.unknown_citations]
+    unknown = [f"- No source is called {_data(id_)}, which is cited in “{_data(title)}”." for id_, title in cited]
+    uncited = [f"- Nothing cites {_named(source, names)}." for source in measured.uncited_sources]
+    if unknown or uncited:
+        return ["## Citations", "\n".join([*unknown, *uncited])]
+    if some_are_known:
+        return ["## Citations", "Every citation is of a source, and every source is cited."]
+    return ["## Citations", "The document has no sources."]
+
+
+def _named(source: str, names: Mapping[str, str]) -> str:
+    return f"“{_data(names[source])}” ({source})" if source in names else source
+
+
+def _rounds(report: Report, titles: Mapping[str, str]) -> list[str]:
+    heading = "## Revision"
+    if not report.rounds:
+        return [heading, "No section was revised."]
+    rows = [
+        (
+            str(number),
+            ", ".join(_data(titles.get(id_, id_)) for id_ in tried.revised),
+            f"{tried.score_before:.2f}",
+            f"{tried.score_after:.2f}",
+            "yes" if tried.taken else "no, the text from before stands",
+        )
+        for number, tried in enumerate(report.rounds, start=1)
+    ]
+    return [heading, _table(("Round", "Revised", "Score before", "Score after", "Taken"), rows)]
