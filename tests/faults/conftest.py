@@ -24,6 +24,10 @@ CALLS = 6
 """Of a job of three sections, when nothing fails: the outline, the sections, the sentences between them, the judge."""
 
 
+BEHIND_CACHE = "SELECT 1 FROM steps WHERE step <> 'cache'"
+"""The steps that are stored, without the look for an identical request."""
+
+
 @pytest.fixture
 def wire() -> Iterator[WireProvider]:
     """Both providers. What nobody scripted is composed; a request that cannot be composed fails the test."""

@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 from core.temporal import connect
-from tests.faults.conftest import CALLS
+from tests.faults.conftest import BEHIND_CACHE, CALLS
 from tests.support.ground import Ground
 from tests.support.rows import one, rows
 from tests.support.stack import User, eventually
@@ -24,14 +24,10 @@ async def test_temporal_and_postgres_are_killed_while_a_model_is_asked(ground: G
         await wire.received()
         await asyncio.to_thread(ground.temporal.kill)
         gates[0].set()
-        await eventually(
-            lambda: rows(database, "SELECT 1 FROM steps WHERE step <> 'cache'"), lambda stored: len(stored) == 1
-        )
+        await eventually(lambda: rows(database, BEHIND_CACHE), lambda stored: len(stored) == 1)
         assert await asyncio.to_thread(ground.temporal.start) == stack.temporal_address
         await wire.received(lambda request: "Write section 2 of 3" in request.prompt, 30)
-        await eventually(
-            lambda: rows(database, "SELECT 1 FROM steps WHERE step <> 'cache'"), lambda stored: len(stored) == 3
-        )
+        await eventually(lambda: rows(database, BEHIND_CACHE), lambda stored: len(stored) == 3)
         await asyncio.to_thread(ground.postgres.kill)
         # The answer comes while the database is away: it is held until it can be stored, and not asked for again.
         gates[1].set()

@@ -5,7 +5,7 @@ import threading
 from functools import partial
 
 from core.db.engine import Database
-from tests.faults.conftest import CALLS, Holding, drop, until_held
+from tests.faults.conftest import BEHIND_CACHE, CALLS, Holding, drop, until_held
 from tests.support.audit import Audit
 from tests.support.rows import rows
 from tests.support.stack import Stack, User, eventually
@@ -45,9 +45,7 @@ async def test_killed_in_a_model_call_again_and_again(
     for death in range(1, 3):
         worker = stack.worker(wait=False)
         await asyncio.to_thread(wire.wait_until, partial(_times_asked, wire, "Write section 2 of 3", death), 30)
-        await eventually(
-            lambda: rows(database, "SELECT 1 FROM steps WHERE step <> 'cache'"), lambda stored: len(stored) == 3
-        )
+        await eventually(lambda: rows(database, BEHIND_CACHE), lambda stored: len(stored) == 3)
         worker.kill()
     gate.set()
     stack.worker()
