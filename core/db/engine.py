@@ -116,12 +116,14 @@ async def patiently(operation: Callable[[], Awaitable[Result]], patience: timede
 
 
 _AGAIN = {"40001", "40P01"}  # serialization failure, deadlock: nothing was done, and again it will be
+# Shutting down, crashed, starting, too many connections: SQLAlchemy has no error class of its own for these.
+_AWAY = {"57P01", "57P02", "57P03", "53300"}
 
 
 def is_unavailable(error: BaseException) -> bool:
     """Whether an error says that the database is away, starting or stopping, and not that a statement is wrong."""
     if isinstance(error, DBAPIError):
-        if getattr(error.orig, "sqlstate", None) in _AGAIN:
+        if getattr(error.orig, "sqlstate", None) in _AGAIN | _AWAY:
             return True
         return error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))
     return isinstance(
