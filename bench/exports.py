@@ -26,9 +26,9 @@ EXPORTS: dict[Format, Callable[[Article], str | bytes]] = {
 _PARAGRAPH = """The station at mile {n} was read *twice* a day for years, and what it says about floods is **plain**
 [@r{one}]. Its keeper wrote down the level, the wind and the state of the ice; where the ink has run, the letters of the
 mill help out [@r{one}, @r{two}], and `level({n})` agrees with both of them to within the width of a hand."""
-_PLAIN = """Between mile {n} and the next there was no gauge at all. What happened there is told by the marks on the walls of
-the mill, by the prices of grain in the town, and by those who wrote home about it; none of them agrees with the others
-by more than a foot, and none of them was asked to. That is *why* the books of the two stations are read together."""
+_PLAIN = """Between mile {n} and the next there was no gauge at all. What happened there is told by the marks on the
+walls of the mill, by the prices of grain in the town, and by those who wrote home about it; none of them agrees with
+the others by more than a foot, and none was asked to. That is *why* the books of the two stations are read together."""
 _TABLE = """| Year | Level at mile {n} | What the keeper wrote |
 |:--|--:|---|
 | 18{tens}1 | {n}.4 m | ice until the second week of March [@r{two}] |
@@ -49,7 +49,7 @@ _LIST = """### What was done at mile {n}
 
 
 def article(edition: int = 0) -> Article:
-    """10,000 words of paragraphs, half of them with citations, and in every section a table, a list and a block of code.
+    """10,000 words of paragraphs, half of them with citations; in every section a table, a list and a block of code.
 
     Each edition has other numbers in every paragraph: Typst keeps what it has set before, in memory.
     """
