@@ -41,7 +41,7 @@ test: $(VENV)/.dev  ## the tests, with coverage
 	$(COVERAGE) report
 
 check: $(VENV)/.dev  ## lint, types, import rules, known vulnerabilities
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache

@@ -3,14 +3,13 @@
 import asyncio
 from typing import TypeVar
 
-from core.documents.passages import SourceText
-
 from core.artifacts.store import ArtifactStore
 from core.contracts.base import ArtifactRef, Contract
 from core.contracts.documents import Article
 from core.contracts.longform import Brief, Outline, Source
 from core.contracts.longform_steps import LongformActivities
 from core.db.engine import Database
+from core.documents.passages import SourceText
 from core.ledger.free import FreeSteps
 from core.llm.gateway import Gateway
 

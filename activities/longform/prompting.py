@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 
-from core.documents.passages import SourceText, best_section, select
-
 from core.contracts.base import Json
 from core.contracts.documents import Article, Measured
 from core.contracts.longform import Brief, Outline, OutlineAnswer, SectionAnswer, SectionPlan, TransitionsAnswer
+from core.documents.passages import SourceText, best_section, select
 from core.documents.text import count_words
 
 PLAN_CHARACTERS, SECTION_CHARACTERS = 60_000, 24_000
