@@ -12,6 +12,7 @@ from api.app import create_app
 from api.server import Server
 from core.logging import configure_logging
 from core.settings import Settings
+from core.temporal import leave
 
 
 def main() -> int:
@@ -55,4 +56,4 @@ def _refuse(reason: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

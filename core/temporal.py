@@ -1,7 +1,11 @@
 """The Temporal client: data converter, namespace, search attributes, and what counts as Temporal being away."""
 
+import logging
+import os
+import sys
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import NoReturn
 
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import IndexedValueType
@@ -40,6 +44,19 @@ def is_away(error: BaseException) -> bool:
         return error.status in _AWAY
     # A lazy client that cannot connect raises RuntimeError.
     return isinstance(error, (RuntimeError, OSError, TimeoutError))
+
+
+def leave(status: int) -> NoReturn:
+    """
+    End a process that used a client, without taking the interpreter down first.
+
+    The SDK's own threads may still hand over an answer while the interpreter ends, and abort the process with
+    "PyGILState_Release": a command that did its work would be taken for one that crashed (temporalio/sdk-python#300).
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 async def prepare_namespace(address: str, namespace: str, retention: timedelta) -> None:

@@ -12,11 +12,13 @@ from tests.support.servers import Servers
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Postgres and Temporal, started when the first test asks, stopped with the run."""
+    functions = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    namespaces = sum("namespace" in item.fixturenames for item in functions)
     folder = tmp_path_factory.mktemp("servers")
     folder.chmod(0o755)
-    servers = Servers(folder)
+    servers = Servers(folder, namespaces)
     try:
         yield servers
     finally:

@@ -13,7 +13,7 @@ import uvloop
 from core.contracts.names import Queue
 from core.logging import configure_logging
 from core.settings import Settings
-from core.temporal import connect, is_away
+from core.temporal import connect, is_away, leave
 from worker import deps, health, registry
 from worker.run import polling
 
@@ -69,4 +69,4 @@ async def main(queues: list[Queue], health_file: Path | None) -> int:
 
 if __name__ == "__main__":
     given = arguments()
-    sys.exit(uvloop.run(main(given.queues, given.health_file)))
+    leave(uvloop.run(main(given.queues, given.health_file)))

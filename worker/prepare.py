@@ -11,7 +11,7 @@ from datetime import timedelta
 from temporalio.service import RPCError, RPCStatusCode
 
 from core.settings import Settings
-from core.temporal import connect, is_away, prepare_namespace
+from core.temporal import connect, is_away, leave, prepare_namespace
 
 PAUSE_SECONDS = 1.0
 
@@ -66,4 +66,4 @@ async def main(wait: float) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m worker.prepare", description="Prepare Temporal's namespace.")
     parser.add_argument("--wait", type=float, default=120.0, help="how many seconds to wait for it (default: 120)")
-    sys.exit(asyncio.run(main(parser.parse_args().wait)))
+    leave(asyncio.run(main(parser.parse_args().wait)))

@@ -44,6 +44,7 @@ def providers() -> tuple[Literal["anthropic", "gemini"], ...]:
 
 @pytest.fixture
 def stack(
+    request: pytest.FixtureRequest,
     database_url: str,
     namespace: Namespace,
     wire: WireProvider,
@@ -52,7 +53,8 @@ def stack(
 ) -> Iterator[Stack]:
     """API and worker processes that ask the wire's models."""
     env = wire.environment(*providers)
-    with Stack(tmp_path, database_url, namespace.address, namespace.name, env=env) as stack:
+    measured = request.node.get_closest_marker("measured") is not None
+    with Stack(tmp_path, database_url, namespace.address, namespace.name, env=env, measured=measured) as stack:
         yield stack
 
 

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from core.db.engine import Database
 from tests.faults.conftest import Holding, drop, until_held
 from tests.support.audit import Audit
@@ -108,6 +110,7 @@ async def test_a_worker_that_is_killed_as_it_stores_the_answer(
     await audit.check()
 
 
+@pytest.mark.measured
 async def test_edited_asked_again_and_edited_to_sixty_sections(
     stack: Stack, user: User, wire: WireProvider, audit: Audit
 ) -> None:
@@ -131,6 +134,7 @@ async def test_edited_asked_again_and_edited_to_sixty_sections(
     await audit.check()
 
 
+@pytest.mark.measured
 async def test_expired_and_asked_again_by_a_retry(stack: Stack, user: User, wire: WireProvider, audit: Audit) -> None:
     stack.processes[0].kill()
     async with User(stack.api(REVIEW_EXPIRY_DAYS="0.00001"), token_of(user)) as hasty:
@@ -148,6 +152,7 @@ async def test_expired_and_asked_again_by_a_retry(stack: Stack, user: User, wire
     await audit.check()
 
 
+@pytest.mark.measured
 async def test_cancelled_while_it_waits(stack: Stack, user: User, audit: Audit) -> None:
     stack.worker()
     job = await waiting(user)

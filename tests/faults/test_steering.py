@@ -20,6 +20,8 @@ from tests.support.stack import Api, Stack, User, eventually
 from tests.support.wire import WireProvider
 from tests.support.wire_messages import drip, hang, overloaded, refusal, status
 
+pytestmark = pytest.mark.measured
+
 BOTH = pytest.mark.parametrize("providers", [("anthropic", "gemini")])
 TEMPORAL = Path(sys.prefix) / "bin" / "temporal"
 

@@ -15,17 +15,20 @@ from migrations.run import migrate
 # system before it acknowledges it (synchronous_commit stays on): tests kill it, and no commit may be lost.
 FAST_POSTGRES = {"fsync": "off", "full_page_writes": "off"}
 TEMPLATE = "atelier_template"
-NAMESPACES = 60
-"""Namespaces made at the start: one made later is known to the server's caches only after seconds."""
 
 
 class Servers:
-    """The session's servers. Each test takes databases and namespaces of its own from them."""
+    """
+    The session's servers. Each test takes databases and namespaces of its own from them.
 
-    def __init__(self, folder: Path) -> None:
+    All the namespaces that the session can want are made at the start, as the server's caches know one that is
+    made later only after seconds.
+    """
+
+    def __init__(self, folder: Path, namespaces: int) -> None:
         self.postgres = EmbeddedPostgres(folder / "postgres", settings=FAST_POSTGRES)
         self.temporal = EmbeddedTemporal(
-            folder / "temporal", namespaces=[f"test-{number}" for number in range(NAMESPACES)], ui=False
+            folder / "temporal", namespaces=[f"test-{number}" for number in range(namespaces)], ui=False
         )
         self._databases = itertools.count()
         self._namespaces = itertools.count()
@@ -42,9 +45,7 @@ class Servers:
     def namespace(self) -> tuple[str, str]:
         """Temporal's address, and a namespace that no other test uses."""
         address = self.temporal.start()
-        number = next(self._namespaces)
-        assert number < NAMESPACES, "more tests want a namespace than were made: raise NAMESPACES"
-        namespace = f"test-{number}"
+        namespace = f"test-{next(self._namespaces)}"
         asyncio.run(prepare_namespace(address, namespace, timedelta(days=1)))
         return address, namespace
 

@@ -77,6 +77,8 @@ class Stack:
     temporal_address: str
     namespace: str
     env: dict[str, str] = field(default_factory=dict)
+    measured: bool = False
+    """Whether coverage counts what the processes run, which makes them take twice the time."""
     processes: list[Process] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -98,7 +100,8 @@ class Stack:
     def environment(self, **more: str) -> dict[str, str]:
         """The environment of every process: the settings of this stack, and nothing of whoever runs the tests."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        kept.update({name: value for name, value in os.environ.items() if name.startswith("COV")})
+        if self.measured:
+            kept.update({name: value for name, value in os.environ.items() if name.startswith("COV")})
         return {
             **kept,
             "ATELIER_HOME": str(self.folder),

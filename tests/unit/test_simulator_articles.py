@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from itertools import product
 from typing import Any
 
 import pytest
@@ -53,8 +54,7 @@ async def small(topic: str = "Tea", count: int = 3, words: int = 1_200) -> Outli
     return planned(await outline_of(topic, "en", words, count), topic, "en", words)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("words", [300, 1_000, 5_000, 20_000])
+@pytest.mark.parametrize(("language", "words"), [*product(LANGUAGES, [300, 1_000, 5_000]), ("fr", 20_000)])
 async def test_lengths_hold_and_no_sentence_comes_twice(language: str, words: int) -> None:
     made = await article(TOPICS[language], language, words, SOURCES if words in (1_000, 20_000) else ())
     for text, given in zip(made.texts, made.inputs, strict=True):

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import pytest
@@ -125,8 +125,7 @@ async def without_each_citation(made: Simulated) -> list[float]:
     return means
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("words", [300, 1_500, 20_000])
+@pytest.mark.parametrize(("language", "words"), [*product(LANGUAGES, [300, 1_500]), ("en", 20_000)])
 async def test_a_good_article_is_judged_well(language: str, words: int) -> None:
     for sources in ((), SOURCES):
         made = await article(TOPICS[language], language, words, sources)
@@ -159,7 +158,7 @@ async def test_one_of_many_sections_is_missed() -> None:
     assert mean(await judged(made, [*made.texts[:20], "Soon [@r2].", *made.texts[21:]])) < best
 
 
-@pytest.mark.parametrize("words", [1_500, 12_000])
+@pytest.mark.parametrize("words", [1_500, 5_000])
 async def test_repetition_and_a_missed_length_lower_the_score_the_more_the_worse(words: int) -> None:
     made = await article("Tea", "en", words, SOURCES)
     repeated = [mean(await judged(made, made.texts))]
