@@ -22,6 +22,7 @@ _UNREAD = re.compile(
     | (?:^|(?<=\n))[ \t>]*\d{1,9}[.)](?=[ \t])                  # number of a list item
     | (?<=\])\([^()\n]*(?:\([^()\n]*\)[^()\n]*){0,8}\)          # destination and title of a link or an image
     | (?<=\])\[[^\[\]\n]*\]                                     # label of a link
+    | \[[ \t]*@r\d{1,9}(?:[ \t]*[,;][ \t]*@r\d{1,9})*[ \t]*\]     # citation, which a reader sees as a number
     """,
     re.MULTILINE | re.VERBOSE,
 )
@@ -46,9 +47,9 @@ def count_words(markdown: str) -> int:
 
     A word is a run without spaces that holds a letter or a digit ("well-known", "and/or", "3.5" and "don't" are one;
     a dash, an ellipsis or a table border ends it). Headings, lists, table cells and code count; markup, list numbers,
-    the language of a code block and the address of a link do not. Each Han ideograph and each kana is a word, as word
-    processors have it; Korean, which has spaces, counts by them; so do Thai, Lao and Khmer, which have few, and come
-    out low.
+    the language of a code block, the address of a link and a citation do not. Each Han ideograph and each kana is a
+    word, as word processors have it; Korean, which has spaces, counts by them; so do Thai, Lao and Khmer, which have
+    few, and come out low.
     """
     text = _UNREAD.sub(" ", markdown)
     if "&" in text:

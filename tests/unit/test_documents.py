@@ -28,6 +28,7 @@ from tests.support.articles import RICH
         ("```python\nx = 1\n```", 2),
         ("[the text](https://example.org/a_(b) 'some title') ![alt text](x.png)", 4),
         ("[text][1] end\n\n[1]: https://example.org", 2),
+        ("It rose [@r1]; it fell [@r1, @r12]. It [@rose] ebbed.", 7),
         ("> quoted\n> words\n\n---\n\n***", 2),
         ("R&amp;D &nbsp; x", 2),
         ("1984 was 12 a year", 5),

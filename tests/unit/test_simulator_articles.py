@@ -62,7 +62,7 @@ async def test_lengths_hold_and_no_sentence_comes_twice(language: str, words: in
         assert abs(longform_sentences.count_words(text) - asked) <= max(2, 0.05 * asked)
         assert abs(count_words(text) - asked) <= max(2, 0.15 * asked)
         # The same rule in both places.
-        assert longform_sentences.count_words(text) == count_words(without_citations(text))
+        assert longform_sentences.count_words(text) == count_words(text)
     led = len([at for at in range(len(made.texts)) if made.outline.lead_in(at)])
     assert len(made.transitions) == led
     whole = [*made.texts, *made.transitions.values()]
