@@ -116,7 +116,7 @@ def test_a_comparison_goes_by_sections(versions: list[dict[str, Any]], terminal:
     assert terminal.run("diff", "last") == 0
     lines = terminal.out.splitlines()
     assert lines[0].startswith("version 1 -> 2: 1 changed, 1 added, 1 removed; ")
-    assert lines[1] == "~ s1 Water behind a gate (changed, 17 → 18 words)"
+    assert lines[1] == "~ s1 Water behind a gate (changed, 16 → 17 words)"
     assert "The gate closes [-by itself-]{+without a hand+}." in terminal.out
     assert (
         "- s2 What came after s2 (removed, 8 words)\n\n[-It could not last.-]\n\n[-Steam did not wait.-]"
