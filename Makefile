@@ -5,11 +5,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Tests wait for processes more than they compute; each test process has servers of its own.
+# Each test process has servers of its own. Fault tests wait for processes more than they compute.
 PROCESSES ?= 2
+WAITING ?= 4
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Absolute, as the processes that tests start have working directories of their own.
-COVERAGE := COVERAGE_FILE=$(CURDIR)/.atelier/coverage/data $(BIN)/coverage
+WITH_COVERAGE := COVERAGE_FILE=$(CURDIR)/.atelier/coverage/data
+COVERAGE := $(WITH_COVERAGE) $(BIN)/coverage
+# Measuring makes a test take twice the time. Of those that wait only the processes of marked ones are measured.
+WAITS := tests/api tests/faults
+MEASURED := tests/test_architecture.py $(filter-out $(WAITS) tests/support tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -28,7 +33,7 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.local
 	$(PIP) --require-hashes -r requirements/dev.txt
 	touch $@
 
-demo: $(VENV)/.local  ## start everything, write one article, leave it as Markdown and PDF
+demo: $(VENV)/.local  ## start everything, write one article, leave it as Markdown, HTML, PDF and DOCX
 	$(BIN)/atelier demo
 
 up: $(VENV)/.local  ## servers, API and a worker in this terminal
@@ -36,7 +41,8 @@ up: $(VENV)/.local  ## servers, API and a worker in this terminal
 
 test: $(VENV)/.dev  ## the tests, with coverage
 	mkdir -p .atelier/coverage && rm -f .atelier/coverage/data*
-	$(COVERAGE) run -m pytest --numprocesses $(PROCESSES)
+	$(COVERAGE) run -m pytest --numprocesses $(PROCESSES) $(MEASURED)
+	$(WITH_COVERAGE) $(BIN)/pytest --numprocesses $(WAITING) $(WAITS)
 	$(COVERAGE) combine --quiet
 	$(COVERAGE) report
 

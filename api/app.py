@@ -13,10 +13,10 @@ from api.errors import add_handlers
 from api.events import EventHub
 from api.middleware import RequestMiddleware
 from api.openapi import DESCRIPTION, describe
-from api.routers import artifacts, documents, events, health, jobs, outlines
+from api.routers import artifacts, budgets, documents, estimates, events, health, jobs, outlines, usage
 from core.artifacts.store import ArtifactStore
 from core.db.engine import Database, plain_url
-from core.llm.catalogue import configured_providers, default_chain
+from core.llm.choice import configured_providers, default_chain
 from core.settings import Settings
 from core.temporal import connect
 
@@ -57,7 +57,7 @@ def create_app(settings: Settings, *, background: bool = True) -> FastAPI:
     )
     app.add_middleware(RequestMiddleware, max_body_bytes=settings.api_max_body_bytes)
     add_handlers(app)
-    for module in (jobs, outlines, events, artifacts, documents, health):
+    for module in (jobs, outlines, events, artifacts, documents, budgets, estimates, usage, health):
         # Not `include_router`: FastAPI matches an included router twice a request, and its routes know their paths
         # without the prefix, where the log and the Allow header need them whole.
         app.router.routes.extend(module.router.routes)

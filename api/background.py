@@ -1,4 +1,5 @@
-"""What every API process does beside answering: start accepted jobs, close jobs whose workflow ended, sweep bytes."""
+"""What every API process does beside answering: start accepted jobs, close jobs whose workflow ended, settle what was
+spent, sweep bytes."""
 
 import asyncio
 import contextlib
@@ -14,10 +15,14 @@ from core.artifacts.store import ArtifactStore
 from core.contracts.errors import AtelierError
 from core.db.engine import Database
 from core.db.repositories.artifacts import ArtifactRepository
+from core.db.repositories.results import ResultRepository
+from core.db.repositories.spending import SpendingRepository
 from core.settings import Settings
 
 SWEEP_SECONDS = 3600.0
 """A sweep lists the whole store."""
+BUDGETS_SECONDS = 15.0
+"""How long a job waits for a budget that allows its call again because others cost less than was held for them."""
 
 log = structlog.get_logger()
 
@@ -43,7 +48,9 @@ class Background:
             asyncio.create_task(
                 self._every("reconciler", settings.reconciler_interval_seconds, self._reconciler.sweep, False)
             ),
+            asyncio.create_task(self._every("budgets", self._budgets_seconds(), self._sweep_budgets, False)),
             asyncio.create_task(self._every("sweeper", SWEEP_SECONDS, self._sweep_bytes, False)),
+            asyncio.create_task(self._every("results", SWEEP_SECONDS, self._sweep_results, False)),
         ]
 
     async def stop(self) -> None:
@@ -74,6 +81,28 @@ class Background:
                     await asyncio.wait_for(self._woken.wait(), seconds)
             else:
                 await asyncio.sleep(seconds)
+
+    def _budgets_seconds(self) -> float:
+        return min(BUDGETS_SECONDS, self._settings.settle_after_seconds)
+
+    async def _sweep_budgets(self) -> None:
+        """Settle calls that were lost, and let jobs go on whose call fits by now."""
+        async with self._database.transaction() as connection:
+            settled = await SpendingRepository(connection).settle(
+                timedelta(seconds=self._settings.settle_after_seconds)
+            )
+        async with self._database.transaction() as connection:
+            woken = await SpendingRepository(connection).wake_fitting()
+        if settled:
+            log.info("ledger.settled", attempts=settled)
+        if woken:
+            self.wake()
+
+    async def _sweep_results(self) -> None:
+        async with self._database.transaction() as connection:
+            dropped = await ResultRepository(connection).drop_old()
+        if dropped:
+            log.info("results.dropped", results=dropped)
 
     async def _sweep_bytes(self) -> None:
         async def referenced(keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:

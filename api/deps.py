@@ -21,7 +21,9 @@ from core.db.repositories.documents import DocumentRepository
 from core.db.repositories.events import EventRepository
 from core.db.repositories.jobs import JobRepository
 from core.db.repositories.owners import Owner, OwnerRepository
+from core.db.repositories.spending import SpendingRepository
 from core.db.repositories.steps import StepRepository
+from core.db.repositories.usage import UsageRepository
 from core.settings import Settings
 
 TOKEN_LIMIT = 200
@@ -131,6 +133,16 @@ class Session:
     def events(self) -> EventRepository:
         """The events."""
         return EventRepository(self.connection)
+
+    @property
+    def spending(self) -> SpendingRepository:
+        """What may be spent."""
+        return SpendingRepository(self.connection)
+
+    @property
+    def usage(self) -> UsageRepository:
+        """What was spent."""
+        return UsageRepository(self.connection)
 
 
 def deps_of(request: Request) -> Deps:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from api.schemas import AnswerModel, OutputView, Title
+from api.schemas import AnswerModel, OutputView, Title, Usd
 from core.contracts.base import ShortText, Submission
 from core.contracts.documents import Reason, Reference, Report
 from core.contracts.llm import ModelChain
@@ -61,6 +61,9 @@ class RegenerateSection(Submission):
     models: ModelChain | None = Field(
         default=None,
         description="Models as `provider:model`, in the order in which they are tried. By default what is configured.",
+    )
+    budget_usd: Usd | None = Field(
+        default=None, description="The most that the job may cost, in US dollars; see the same field of a job."
     )
 
 

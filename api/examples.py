@@ -20,6 +20,15 @@ SUBMISSION: Example = {
     },
     "title": "Tide mills",
     "tags": ["museum", "draft"],
+    "budget_usd": 0.25,
+}
+ESTIMATE: Example = {
+    "model": "anthropic:claude-haiku-4-5",
+    "calls": 10,
+    "usd": 0.0395,
+    "input_tokens": 18982,
+    "output_tokens": 4100,
+    "minutes": 0.39,
 }
 PATCH: Example = {"title": "Tide mills, second hall", "tags": ["museum"]}
 
@@ -39,7 +48,16 @@ PENDING: Example = {
         "percentage": 0.0,
         "eta_seconds": None,
     },
-    "cost": {"usd": 0.0, "input_tokens": 0, "output_tokens": 0, "cached_tokens": 0},
+    "cost": {
+        "usd": 0.0,
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "cached_tokens": 0,
+        "minutes": None,
+        "reserved_usd": 0.0,
+        "budget_usd": 0.25,
+        "estimate": ESTIMATE,
+    },
     "waiting_for": None,
     "error": None,
     "result": None,
@@ -56,7 +74,14 @@ PENDING: Example = {
 }
 _BEGUN: Example = {
     **PENDING,
-    "cost": {"usd": 0.0123, "input_tokens": 4210, "output_tokens": 1644, "cached_tokens": 0},
+    "cost": {
+        **PENDING["cost"],
+        "usd": 0.0123,
+        "input_tokens": 4210,
+        "output_tokens": 1644,
+        "minutes": 0.23,
+        "reserved_usd": 0.0488,
+    },
     "workflow_run_id": "019aa0c2-80aa-7d14-b7a1-6a1f1f0f9c02",
     "started_at": "2026-11-21T09:30:00.480000Z",
 }
@@ -78,6 +103,14 @@ CANCELLING: Example = {**RUNNING, "cancel_requested": True}
 RETRIED: Example = {**RUNNING, "status": "pending", "run": 2, "workflow_run_id": None}
 COMPLETED: Example = {
     **_BEGUN,
+    "cost": {
+        **_BEGUN["cost"],
+        "usd": 0.0361,
+        "input_tokens": 16420,
+        "output_tokens": 3936,
+        "minutes": 0.96,
+        "reserved_usd": 0.0,
+    },
     "status": "completed",
     "progress": {
         "stage": "export",
@@ -131,6 +164,10 @@ EVENTS = (
     'data: {"seq":1,"type":"job.accepted","at":"2026-11-21T09:30:00.120000Z","pipeline":"longform"}\n\n'
     "id: 2\nevent: job.started\n"
     'data: {"seq":2,"type":"job.started","at":"2026-11-21T09:30:00.480000Z"}\n\n'
+    "id: 9\nevent: step.text\n"
+    'data: {"seq":9,"type":"step.text","at":"2026-11-21T09:30:04.100000Z","step":"section s1","stage":"sections",'
+    '"revision":1,"attempt_id":"019aa0c2-8e11-7b02-8f3c-1d2e3f4a5b6c","model":"anthropic:claude-haiku-4-5",'
+    '"offset":0,"text":"Twice a day the sea filled the pond"}\n\n'
     ": keep-alive\n\n"
 )
 LIVE: Example = {"status": "up"}
@@ -165,8 +202,13 @@ _DETAILS: dict[ErrorType, tuple[str, Example]] = {
         {"details": {"pipelines": ["longform"]}},
     ),
     ErrorType.UNKNOWN_MODEL: (
-        "The model 'openai:gpt-5' cannot be asked here. Configured: anthropic.",
+        "openai:gpt-5: there is no provider 'openai'. There are anthropic, google, ollama.",
         {"details": {"model": "openai:gpt-5", "providers": ["anthropic"]}},
+    ),
+    ErrorType.PRICE_UNKNOWN: (
+        "Nobody knows what google:gemini-9-nano costs, so a budget cannot be kept with it. Name models whose price is "
+        "known (GET /v1/providers tells), or leave `budget_usd` out.",
+        {"details": {"models": ["google:gemini-9-nano"]}},
     ),
     ErrorType.INVALID_CURSOR: ("Take the cursor from `next_cursor` of the page before.", {}),
     ErrorType.UNAUTHENTICATED: ("Send an API key: `Authorization: Bearer <key>`.", {}),

@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 from api import examples
 from api.document_schemas import EditSection, OutlineApproval, OutlineRevision, RegenerateSection
 from api.errors import MEDIA_TYPE
+from api.money_schemas import BudgetRaise, MonthlyBudget
 from api.schemas import EventView, JobPatch, JobSubmission, Problem
 from core.contracts.errors import ERRORS, ErrorType
 from core.contracts.outlines import OutlineEdit
@@ -30,6 +31,8 @@ TAGS = [
     {"name": "outline", "description": "The plan of a long document, reviewed by you before a section is written."},
     {"name": "documents", "description": "What was written: its versions, what changed between them, and new ones."},
     {"name": "events", "description": "What happens in a job, as server-sent events."},
+    {"name": "budgets", "description": "What may be spent: no call is made that could pass it."},
+    {"name": "usage", "description": "What is asked of models and what it costs, before and after."},
     {"name": "artifacts", "description": "The files that jobs make."},
     {"name": "health", "description": "For load balancers and operators; needs no key."},
 ]
@@ -41,6 +44,8 @@ _BODIES: tuple[type[BaseModel], ...] = (
     OutlineRevision,
     RegenerateSection,
     EditSection,
+    BudgetRaise,
+    MonthlyBudget,
 )
 _REF = "#/components/schemas/{model}"
 BODY_PROBLEMS = (ErrorType.BODY_TOO_LARGE, ErrorType.UNSUPPORTED_MEDIA_TYPE, ErrorType.INVALID_REQUEST)

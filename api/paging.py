@@ -12,6 +12,8 @@ from core.contracts.errors import AtelierError, ErrorType
 Item = TypeVar("Item")
 NUMBER_BYTES = 4
 """Of a Postgres integer."""
+TEXT_BYTES = 200
+"""The longest name that a list is ordered by."""
 
 
 def page_view(found: Sequence[Item], limit: int, view: Callable[[Item], View], cursor: Callable[[Item], str]) -> View:
@@ -45,17 +47,35 @@ def number_of(cursor: str | None) -> int | None:
     return number
 
 
+def text_cursor(name: str) -> str:
+    """The cursor of a thing that is listed by its name."""
+    return _encode(name.encode())
+
+
+def text_of(cursor: str | None) -> str | None:
+    """The name in a cursor. Raises `INVALID_CURSOR`."""
+    if cursor is None:
+        return None
+    try:
+        name = _decode(cursor).decode()
+    except UnicodeDecodeError:
+        raise _invalid() from None
+    if not name or len(name) > TEXT_BYTES or "\x00" in name:
+        raise _invalid()
+    return name
+
+
 def _encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def _decode(cursor: str, length: int) -> bytes:
+def _decode(cursor: str, length: int | None = None) -> bytes:
     try:
         data = base64.b64decode(cursor + "==", altchars=b"-_", validate=True)
     except (ValueError, binascii.Error):
         raise _invalid() from None
     # One thing has one cursor.
-    if len(data) != length or _encode(data) != cursor:
+    if (length is not None and len(data) != length) or _encode(data) != cursor:
         raise _invalid()
     return data
 

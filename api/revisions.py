@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from fastapi import Response
 
 from api.deps import Session
+from api.estimates import check_budget
 from api.requests import NAME_LIMIT
 from api.submission import accept, accepted, chain, put_attachments, sha256_of, visible
 from core.contracts.base import Attachment
@@ -30,11 +32,13 @@ class Change:
     title: str | None = None
     text: Attachment | None = None
     models: Sequence[str] | None = None
+    budget_usd: Decimal | None = None
 
     @property
     def body_sha256(self) -> str:
         """What tells it from another change, for the Idempotency-Key."""
         said = {**self.__dict__, "act": self.act.value, "text": self.text and self.text.ref.sha256}
+        said["budget_usd"] = self.budget_usd and str(self.budget_usd.normalize())
         # Without what was left out: a version that adds a field must not break a repeated submission.
         return sha256_of({name: value for name, value in said.items() if value})
 
@@ -43,10 +47,12 @@ async def submit(session: Session, change: Change, idempotency_key: str | None) 
     """Accept the job that makes the change.
 
     Raises `NOT_FOUND` for a document, version or section that is not there, `INVALID_STATE` while another change of
-    the document is under way, `IDEMPOTENCY_MISMATCH`, `UNKNOWN_MODEL`, `STORE_UNAVAILABLE`.
+    the document is under way, `IDEMPOTENCY_MISMATCH`, `UNKNOWN_MODEL`, `PRICE_UNKNOWN`,
+    `STORE_UNAVAILABLE`.
     """
     owner_id, document_id = session.owner.id, change.document_id
     models = chain(session.deps, change.models)
+    check_budget(change.budget_usd, models)
     body_sha256 = change.body_sha256
     attachments = () if change.text is None else (change.text,)
     await put_attachments(session, attachments)
@@ -87,6 +93,7 @@ async def submit(session: Session, change: Change, idempotency_key: str | None) 
         idempotency_key=idempotency_key,
         parent_job=base.job_id,
         attachments=attachments,
+        budget_usd=change.budget_usd,
     )
     return await accept(session, job)
 

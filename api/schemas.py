@@ -2,9 +2,19 @@
 compares with the models here, so that an answer costs no validation."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 from core.contracts.base import Json, Submission
 from core.contracts.errors import ErrorType
@@ -26,6 +36,20 @@ def _in_utc(value: datetime) -> datetime:
         raise ValueError("the instant lies outside the years 1 to 9999") from error
 
 
+def a_number(value: Any) -> Any:
+    """Raises ValueError for what is no number in JSON: money is neither a word nor true."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float, Decimal))):
+        raise ValueError("Input should be a number")
+    return value
+
+
+MOST_USD = 1_000_000
+Usd = Annotated[
+    Annotated[Decimal, Field(gt=0, le=MOST_USD, decimal_places=8)],
+    BeforeValidator(a_number),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": MOST_USD}),
+]
+"""An amount of money, in US dollars."""
 Title = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_VISIBLE)]
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=50, pattern=_VISIBLE)]
 Tags = Annotated[tuple[Tag, ...], Field(max_length=20), AfterValidator(_distinct)]
@@ -42,6 +66,11 @@ class JobSubmission(Submission):
     models: ModelChain | None = Field(
         default=None,
         description="Models as `provider:model`, in the order in which they are tried. By default what is configured.",
+    )
+    budget_usd: Usd | None = Field(
+        default=None,
+        description="The most that the job may cost, in US dollars: no call is made that could pass it. The job then "
+        "waits until you add to it. At most eight decimals.",
     )
 
 
@@ -90,13 +119,30 @@ class AnswerModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class EstimateView(AnswerModel):
+    """What was expected of a job if this model did all of it."""
+
+    model: str
+    calls: int
+    usd: float | None = Field(description="Null where the price is unknown.")
+    input_tokens: int
+    output_tokens: int
+    minutes: float = Field(description="Of the models' work; not of waiting for a worker or a person.")
+
+
 class CostView(AnswerModel):
-    """What the job has cost so far; `input_tokens` includes the cached ones."""
+    """What the job has cost so far, beside what was expected; `input_tokens` includes the cached ones."""
 
     usd: float
     input_tokens: int
     output_tokens: int
     cached_tokens: int
+    minutes: float | None = Field(
+        description="From its start to its end, or to its last change. Null before it starts."
+    )
+    reserved_usd: float = Field(description="Held for calls that are not done. Never more than the budget leaves.")
+    budget_usd: float | None = Field(description="The most that it may cost; null: no limit of its own.")
+    estimate: EstimateView | None = Field(description="Made when it was submitted; null where nothing is known.")
 
 
 class OutputView(AnswerModel):
@@ -175,7 +221,11 @@ class ArtifactList(AnswerModel):
 
 
 class EventView(BaseModel):
-    """The `data` of a server-sent event. More fields follow, by type."""
+    """The `data` of a server-sent event. More fields follow, by type.
+
+    `step.text` is text that a model is still writing: append `text` at `offset`, and begin anew when `attempt_id`
+    changes. `job.budget` tells that 80 or 100 % of the budget is spent.
+    """
 
     seq: int
     type: EventType

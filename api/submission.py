@@ -5,53 +5,79 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fastapi import Response
 
 from api.deps import Deps, Session
 from api.errors import ProblemError
+from api.estimates import check_budget, estimate_view
 from api.requests import check, invalid
 from api.schemas import JobSubmission
 from api.views import answer, job_view
-from core.contracts.base import Attachment, Json
+from core.contracts.base import Attachment, Contract, Json
 from core.contracts.errors import AtelierError, ErrorType
-from core.contracts.llm import SIMULATOR
+from core.contracts.estimates import EstimatedCall
 from core.db.repositories.job_records import JobRecord
 from core.db.repositories.jobs import NewJob
+from core.llm.choice import refusal
 from workflows.registry import PIPELINES, Pipeline
 
 _NO_MODEL = (
-    "No model is configured, so no job can run. Set ANTHROPIC_API_KEY or GEMINI_API_KEY in the environment of the API "
-    "and the workers, or SIMULATOR=true to try it without a provider, and start them again."
+    "No model is configured, so no job can run. Set ANTHROPIC_API_KEY, GEMINI_API_KEY or OLLAMA_URL in the environment "
+    "of the API and the workers, or SIMULATOR=true to try it without a provider, and start them again."
 )
 
 
-def new_job(deps: Deps, owner_id: str, submission: JobSubmission, idempotency_key: str | None) -> NewJob:
-    """The job of a submission. Raises `UNKNOWN_PIPELINE`, `INVALID_REQUEST`, `UNKNOWN_MODEL`."""
+@dataclass(frozen=True)
+class Checked:
+    """A submission that was found valid, and the calls that it is expected to take."""
+
+    pipeline: Pipeline
+    input: Contract
+    models: tuple[str, ...]
+    calls: tuple[EstimatedCall, ...]
+
+
+def checked_submission(deps: Deps, submission: JobSubmission) -> Checked:
+    """What a submission asks for. Raises `UNKNOWN_PIPELINE`, `INVALID_REQUEST`, `UNKNOWN_MODEL`, `PRICE_UNKNOWN`."""
     pipeline = known_pipeline(submission.pipeline, to_submit=True)
     checked = check(pipeline.input, submission.input, prefix=("input",))
     models = chain(deps, submission.models)
+    check_budget(submission.budget_usd, models)
+    return Checked(pipeline, checked, models, pipeline.estimate(checked))
+
+
+def new_job(deps: Deps, owner_id: str, submission: JobSubmission, idempotency_key: str | None) -> NewJob:
+    """The job of a submission. Raises what `checked_submission` does."""
+    asked = checked_submission(deps, submission)
+    pipeline = asked.pipeline
     # The models as they were given: a deployment that changes its default must not break a repeated submission.
     body = {
         "pipeline": pipeline.name,
         # As given, without defaults: a version that adds a field with one must not break a repeated submission.
-        "input": checked.model_dump(mode="json", exclude_defaults=True),
+        "input": asked.input.model_dump(mode="json", exclude_defaults=True),
         "title": submission.title,
         "tags": submission.tags,
         "models": submission.models,
     }
+    if submission.budget_usd is not None:
+        # Only then: what was submitted before there were budgets stays the same request.
+        body["budget_usd"] = str(submission.budget_usd.normalize())
     body_sha256 = sha256_of(body)
-    prepared = pipeline.prepare(checked, owner_id)
+    prepared = pipeline.prepare(asked.input, owner_id)
     return NewJob(
         owner_id=owner_id,
         pipeline=pipeline.name,
-        title=submission.title or visible(pipeline.title(checked)) or pipeline.name,
+        title=submission.title or visible(pipeline.title(asked.input)) or pipeline.name,
         tags=submission.tags,
         input=prepared.input.model_dump(mode="json"),
-        models=models,
+        models=asked.models,
         body_sha256=body_sha256,
         idempotency_key=idempotency_key,
         attachments=prepared.attachments,
+        budget_usd=submission.budget_usd,
+        estimate=estimate_view(asked.calls, asked.models[0], deps.settings) if asked.calls else None,
     )
 
 
@@ -103,11 +129,10 @@ def chain(deps: Deps, asked: Sequence[str] | None) -> tuple[str, ...]:
     if asked is None:
         return deps.chain
     for model in asked:
-        provider = model.partition(":")[0]
-        if provider not in deps.providers or (provider == "simulator" and model != SIMULATOR):
+        if why := refusal(model, deps.settings):
             raise AtelierError(
                 ErrorType.UNKNOWN_MODEL,
-                f"The model {model!r} cannot be asked here. Configured: {', '.join(sorted(deps.providers))}.",
+                why,
                 details={"model": model, "providers": sorted(deps.providers), "default_models": list(deps.chain)},
             )
     return tuple(asked)

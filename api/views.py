@@ -47,6 +47,10 @@ def job_view(job: JobRecord) -> View:
             "input_tokens": cost.input_tokens,
             "output_tokens": cost.output_tokens,
             "cached_tokens": cost.cached_tokens,
+            "minutes": _minutes(job),
+            "reserved_usd": float(job.reserved_usd),
+            "budget_usd": None if job.budget_usd is None else float(job.budget_usd),
+            "estimate": job.estimate,
         },
         "waiting_for": job.waiting_for,
         "error": None
@@ -70,6 +74,13 @@ def job_view(job: JobRecord) -> View:
         "started_at": job.started_at,
         "finished_at": job.finished_at,
     }
+
+
+def _minutes(job: JobRecord) -> float | None:
+    """How long it has run, with all waiting in between."""
+    if job.started_at is None:
+        return None
+    return round(((job.finished_at or job.updated_at) - job.started_at).total_seconds() / 60, 2)
 
 
 def _result_view(result: JobResult) -> View:

@@ -8,6 +8,7 @@ from bench.contracts import BenchActivities, BenchAnswer, StepTaken, TakeStep
 from core.contracts.base import implements
 from core.contracts.llm import Usage
 from core.db.repositories.steps import Kept
+from core.ledger.cooldowns import Cooldowns
 from core.ledger.ledger import Ledger
 from core.llm.gateway import Gateway
 from core.llm.prompts.library import PromptLibrary
@@ -41,9 +42,8 @@ class Bench(BenchActivities):
     @classmethod
     def build(cls, deps: Deps) -> "Bench":
         """On a worker's dependencies, but for the provider and the prompts."""
-        return cls(
-            Gateway({InstantProvider.name: InstantProvider()}, Ledger(deps.database), PromptLibrary.load(PROMPTS))
-        )
+        providers, cooldowns = {InstantProvider.name: InstantProvider()}, Cooldowns(deps.database, 5, 30.0)
+        return cls(Gateway(providers, Ledger(deps.database), PromptLibrary.load(PROMPTS), cooldowns))
 
     @implements(BenchActivities.take_step)
     async def take_step(self, request: TakeStep) -> StepTaken:

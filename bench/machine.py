@@ -45,9 +45,9 @@ class Machine:
     owner_id: str
     token: str
 
-    def worker(self, module: str = "worker") -> Process:
+    def worker(self, module: str = "worker", **env: str) -> Process:
         """A worker process, polling when this returns: `worker`, `bench.worker`, `bench.floor_worker`."""
-        process = self.stack.start(module.rpartition(".")[2], "-m", module)
+        process = self.stack.start(module.rpartition(".")[2], "-m", module, **env)
         until(lambda: process.said("worker.ready"), READY_SECONDS, process)
         return process
 
@@ -65,7 +65,7 @@ class Machine:
         plan_file = self.stack.folder / "plan.json"
         plan_file.write_text(json.dumps(plan.for_server(int(url[2]), self.token)))
         process = self.stack.start("load", "-m", "bench.load", str(plan_file))
-        await _ended(process, plan.seconds + plan.warm_up + 60)
+        await ended(process, plan.seconds + plan.warm_up + 60)
         return Measured.read(json.loads(process.log.read_text().splitlines()[-1]))
 
     async def connection(self) -> "asyncpg.Connection[asyncpg.Record]":
@@ -107,8 +107,8 @@ def _folder() -> Path:
     return folder
 
 
-async def _ended(process: Process, seconds: float) -> None:
-    """Wait until a process has ended well."""
+async def ended(process: Process, seconds: float) -> None:
+    """Wait until a process has ended well. Seconds."""
     async with asyncio.timeout(seconds):
         while process.popen.poll() is None:  # noqa: ASYNC110 - another process has no event to wait for
             await asyncio.sleep(0.05)

@@ -26,6 +26,7 @@ _HINTS = {
     "unauthenticated": "Set ATELIER_API_KEY, or run `atelier up` on this data folder to get a key.",
     "not_found": "`atelier jobs` lists what there is.",
     "invalid_state": "`atelier show ID` says where the job stands.",
+    "price_unknown": "`atelier providers` lists the models whose price is known.",
     "idempotency_mismatch": "Use another --idempotency-key, or send what was sent the first time.",
     "database_unavailable": "Try again in a moment.",
     "store_unavailable": "Try again in a moment.",
@@ -140,6 +141,36 @@ class Api:
     def versions(self, document_id: str, limit: int) -> Iterator[Json]:
         """A document's versions without their texts, newest first."""
         return self._pages(f"/v1/documents/{document_id}/versions", limit, {})
+
+    def calls(self, job_id: str, limit: int) -> Iterator[Json]:
+        """What was asked of models for a job, oldest first, over as many pages as it takes."""
+        return self._pages(f"/v1/jobs/{job_id}/calls", limit, {})
+
+    def add_budget(self, job_id: str, usd: float, idempotency_key: str) -> Json:
+        """Let a job cost more; returns its view."""
+        headers = {"Idempotency-Key": idempotency_key}
+        return self.json("POST", f"/v1/jobs/{job_id}/budget", json={"add_usd": usd}, headers=headers)
+
+    def month(self) -> Json:
+        """The month's budget."""
+        return self.json("GET", "/v1/me/budget")
+
+    def set_month(self, usd: float | None) -> Json:
+        """Set it; None takes the limit away."""
+        return self.json("PUT", "/v1/me/budget", json={"monthly_usd": usd})
+
+    def usage(self, limit: int, asked: dict[str, str]) -> Json:
+        """What was used: the first page, with as many items as are wanted in it."""
+        found = self.json("GET", "/v1/usage", params={**asked, "limit": min(limit, 200)})
+        while found["next_cursor"] and len(found["items"]) < limit:
+            page = self.json(
+                "GET",
+                "/v1/usage",
+                params={**asked, "limit": min(limit - len(found["items"]), 200), "cursor": found["next_cursor"]},
+            )
+            found["items"] += page["items"]
+            found["next_cursor"] = page["next_cursor"]
+        return found
 
     def _pages(self, path: str, limit: int, filters: dict[str, str]) -> Iterator[Json]:
         asked: dict[str, str | int] = {**filters}

@@ -9,13 +9,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli.client import ENDED, Json
+from cli import flags
+from cli.client import ENDED
 from cli.errors import CliError
+from cli.figures import size
 from cli.outputs import download_outputs
 from cli.shared import AsJson, JobId, accepted, connect, follow, print_json, say_status
-from cli.submission import build_input, read_input, read_source, read_style
 from cli.terminal import INTERRUPTED, say
-from cli.view import job_details, jobs_table, size
+from cli.view import job_details, jobs_table
 
 _POLL = 0.3  # seconds
 
@@ -36,57 +37,36 @@ class Status(StrEnum):
 
 
 def submit(
-    pipeline: Annotated[str, typer.Argument(help="longform, ...")],
-    topic: Annotated[str | None, typer.Option(help="The topic in a line, or a brief of some paragraphs.")] = None,
-    words: Annotated[int | None, typer.Option(help="Length in words.")] = None,
-    pages: Annotated[float | None, typer.Option(help="Length in pages of 500 words.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Length in minutes when read aloud.")] = None,
-    audience: Annotated[str | None, typer.Option(help="Who will read it.")] = None,
-    tone: Annotated[str | None, typer.Option(help="How it sounds.")] = None,
-    language: Annotated[str | None, typer.Option(help="A language tag: en, de, pt-BR.")] = None,
-    style: Annotated[str | None, typer.Option(metavar="FILE|TEXT", help="A style guide.")] = None,
-    source: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[PRIORITY:]FILE",
-            help="Text or Markdown to write from and to cite; may be given again. high: or low: before it says how "
-            "much it matters.",
-        ),
-    ] = None,
-    review: Annotated[bool, typer.Option("--review", help="Wait for your word on the outline.")] = False,
-    threshold: Annotated[float | None, typer.Option(help="Revise what scores less, of 0 to 1.")] = None,
-    max_revisions: Annotated[int | None, typer.Option(help="Rounds of revision at most.")] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Write it anew, even if it was asked before.")] = False,
-    format: Annotated[str | None, typer.Option(help="Files, separated by commas: md,html,pdf,docx.")] = None,
-    title: Annotated[str | None, typer.Option(help="A name for the list of jobs.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="A tag to find it by; may be given again.")] = None,
-    model: Annotated[list[str] | None, typer.Option(help="provider:model; more are tried in this order.")] = None,
-    input: Annotated[
-        str | None, typer.Option(metavar="FILE|-", help="The pipeline's input as JSON; the flags go over it.")
-    ] = None,
-    idempotency_key: Annotated[str | None, typer.Option(help="The same key and job again is one job.")] = None,
+    pipeline: flags.Pipeline,
+    topic: flags.Topic = None,
+    words: flags.Words = None,
+    pages: flags.Pages = None,
+    minutes: flags.Minutes = None,
+    audience: flags.Audience = None,
+    tone: flags.Tone = None,
+    language: flags.Language = None,
+    style: flags.Style = None,
+    source: flags.Source = None,
+    review: flags.Review = False,
+    threshold: flags.Threshold = None,
+    max_revisions: flags.MaxRevisions = None,
+    no_cache: flags.NoCache = False,
+    format: flags.Formats = None,
+    title: flags.Title = None,
+    tag: flags.Tag = None,
+    model: flags.Model = None,
+    budget: flags.Budget = None,
+    input: flags.Input = None,
+    idempotency_key: flags.Key = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow it until it has ended.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Submit a job: the flags are those of longform; --input takes any pipeline's."""
-    flags: Json = {
-        "topic": topic,
-        "target_words": words,
-        "target_pages": pages,
-        "target_duration": minutes,
-        "audience": audience,
-        "tone": tone,
-        "language": language,
-        "style_guide": None if style is None else read_style(style),
-        "sources": [read_source(one) for one in source] if source else None,
-        "review_outline": review or None,
-        "quality_threshold": threshold,
-        "max_revisions": max_revisions,
-        "cache": "bypass" if no_cache else None,
-        "formats": format,
-    }
-    body: Json = {"pipeline": pipeline, "input": build_input(pipeline, read_input(input), flags)}
-    body |= {name: value for name, value in (("title", title), ("tags", tag), ("models", model)) if value}
+    given = flags.LongformFlags(
+        topic, words, pages, minutes, audience, tone, language, style, source, review, threshold, max_revisions,
+        no_cache, format,
+    )  # fmt: skip
+    body = flags.submission(pipeline, given, input, title=title, tags=tag, models=model, budget_usd=budget)
     with connect() as api:
         accepted(api, api.submit(body, idempotency_key), watch=watch, as_json=as_json)
 

@@ -10,18 +10,18 @@ from rich.text import Text
 
 from cli.client import Api, Json
 from cli.errors import CliError
+from cli.figures import score_text, size
 from cli.home import HomeLock, Serving, load_settings, read_credentials
 from cli.outputs import download_outputs
 from cli.submission import job_failure
 from cli.supervisor import Stopped, Supervisor
 from cli.terminal import INTERRUPTED, SteadyConsole, StopSignals, is_live, say, take_turn
-from cli.view import score_text, size
 from cli.watching import watch_job
 from core.contracts.documents import Format
 from core.contracts.llm import SIMULATOR
 from core.contracts.longform import LongformInput, Priority, SourceInput
 from core.embedded.process import EmbeddedError
-from core.llm.catalogue import default_chain
+from core.llm.choice import default_chain
 from core.settings import Settings
 
 TOPIC = "Lighthouses and the people who kept them"
@@ -61,7 +61,9 @@ def run_demo(topic: str | None, words: int, out: Path | None) -> None:
             return
         try:
             if not default_chain(settings):
-                raise CliError("No model is configured.", "Set ANTHROPIC_API_KEY or GEMINI_API_KEY, or SIMULATOR=true.")
+                raise CliError(
+                    "No model is configured.", "Set ANTHROPIC_API_KEY, GEMINI_API_KEY or OLLAMA_URL, or SIMULATOR=true."
+                )
             _Demo(console, settings, signals).run(body, out)
         finally:
             lock.release()
@@ -175,8 +177,8 @@ class _Demo:
 def _say_models(console: Console, settings: Settings) -> None:
     """Who will write, when that is no model."""
     if default_chain(settings) == (SIMULATOR,):
-        said = "The simulator writes: no model is asked. Set ANTHROPIC_API_KEY or GEMINI_API_KEY for a real one."
-        say(console, said, "yellow")
+        keys = "ANTHROPIC_API_KEY, GEMINI_API_KEY or OLLAMA_URL"
+        say(console, f"The simulator writes: no model is asked. Set {keys} for a real one.", "yellow")
 
 
 def _show_files(console: Console, api: Api, job: Json, out: Path | None) -> None:

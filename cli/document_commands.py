@@ -12,10 +12,12 @@ from cli.diff_view import diff_lines, diff_text
 from cli.document_view import documents_table, section_markdown, version_markdown, version_text, versions_table
 from cli.editor import edit as edit_text
 from cli.errors import CliError
+from cli.figures import short_id
+from cli.flags import Budget
 from cli.shared import AsJson, Watch, accepted, connect, print_json
 from cli.submission import read_text
 from cli.terminal import say
-from cli.view import panel_width, short_id
+from cli.view import panel_width
 
 DocumentId = Annotated[
     str, typer.Argument(metavar="DOC", help="A document's id, four characters of its end or more, or `last`.")
@@ -110,14 +112,15 @@ def regenerate(
     instructions: Annotated[str | None, typer.Argument(help="What should be otherwise.")] = None,
     base: Base = None,
     model: Annotated[list[str] | None, typer.Option(help="provider:model; more are tried in this order.")] = None,
+    budget: Budget = None,
     watch: Watch = False,
 ) -> None:
     """Have one section written anew. A job makes the new version; all other sections stay as they are."""
-    given = {"instructions": instructions, "base": base, "models": model}
+    given = {"instructions": instructions, "base": base, "models": model, "budget_usd": budget}
     with connect() as api:
         full, found = _opened(api, document, base)
         path = f"/v1/documents/{full}/sections/{_section(found, section)['id']}/regenerate"
-        body = {name: value for name, value in given.items() if value}
+        body = {name: value for name, value in given.items() if value not in (None, [], "")}
         accepted(api, api.json("POST", path, json=body), watch=watch)
 
 

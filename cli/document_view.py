@@ -8,8 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.client import Json
+from cli.figures import ago, short_id
 from cli.terminal import visible
-from cli.view import ago, fitted_table, short_id
+from cli.view import fitted_table
 
 _REASONS = {"written": "written", "section_regenerated": "regenerated", "section_edited": "edited"}
 

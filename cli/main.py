@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli import commands, document_commands
+from cli import commands, document_commands, money_commands
 from cli.errors import CliError
 from cli.outline_commands import outline
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_START, _WORK, _DOCUMENTS = "Start", "Jobs", "Documents"
+_START, _WORK, _DOCUMENTS, _COSTS = "Start", "Jobs", "Documents", "Costs"
 
 
 @app.command(rich_help_panel=_START)
@@ -55,6 +55,8 @@ for command in commands.COMMANDS:
 app.add_typer(outline, rich_help_panel=_WORK)
 for document_command in document_commands.COMMANDS:
     app.command(rich_help_panel=_DOCUMENTS)(document_command)
+for money_command in money_commands.COMMANDS:
+    app.command(rich_help_panel=_COSTS)(money_command)
 
 
 def main() -> None:

@@ -9,12 +9,13 @@ from rich.console import Console
 from cli.client import Api, Json
 from cli.editor import edit as edit_text
 from cli.errors import CliError
+from cli.figures import short_id
 from cli.outline_form import outline_form, read_outline
 from cli.outline_view import outline_text
 from cli.shared import AsJson, JobId, Round, Watch, connect, follow, print_json
 from cli.submission import read_text
 from cli.terminal import say
-from cli.view import panel_width, short_id
+from cli.view import panel_width
 
 outline = typer.Typer(
     name="outline",

@@ -6,8 +6,9 @@ from rich.padding import Padding
 from rich.text import Text
 
 from cli.client import Json
+from cli.figures import short_id, until
 from cli.terminal import visible
-from cli.view import go_on_lines, short_id, until
+from cli.waiting import outline_lines
 
 
 def outline_text(outline: Json, width: int) -> RenderableType:
@@ -27,7 +28,7 @@ def outline_text(outline: Json, width: int) -> RenderableType:
     lines.append(Text())
     if outline.get("waiting"):
         lines.append(Text(f"The job waits for your word on it{until(outline.get('expires_at'))}:", "yellow"))
-        lines.append(go_on_lines(short_id(str(outline["job_id"]))))
+        lines.append(outline_lines(short_id(str(outline["job_id"]))))
     else:
         lines.append(Text("It is settled: nobody is asked about it.", "dim"))
     return Constrain(Group(*lines), width)

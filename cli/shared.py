@@ -9,10 +9,11 @@ from rich.console import Console
 
 from cli.client import Api, Json
 from cli.errors import CliError
+from cli.figures import dollars, short_id
 from cli.home import find_access, load_settings
 from cli.submission import job_failure
 from cli.terminal import INTERRUPTED, say
-from cli.view import dollars, short_id, status_text
+from cli.view import status_text
 from cli.watching import watch_job
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id, four characters of its end or more, or `last`.")]

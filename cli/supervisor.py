@@ -31,9 +31,11 @@ from cli.home import (
 )
 from cli.logs import Echo, LogFollower
 from cli.preparation import prepare_database, prepare_temporal
+from core.contracts.names import Queue
 from core.embedded.postgres import EmbeddedPostgres
 from core.embedded.process import is_running, port_is_free, remembered_ports, stop_process
 from core.embedded.temporal import EmbeddedTemporal
+from core.llm.choice import configured_providers
 from core.settings import Settings
 
 READY_TIMEOUT = 90.0  # seconds; a machine under load imports slowly
@@ -215,7 +217,11 @@ class Supervisor:
         return port
 
     def _await_ready(self) -> None:
-        """Wait until the API says that the database, Temporal and a worker on every queue are there."""
+        """Wait until the API says that the database, Temporal and a worker on every queue are there.
+
+        Where no model may be there to ask, no worker takes model calls before one is: that is told, not waited for.
+        """
+        lasting = configured_providers(self._settings) - {"ollama"}
         deadline = time.monotonic() + READY_TIMEOUT
         said = "nothing yet"
         with httpx.Client(base_url=self.access.url, timeout=5, trust_env=False) as http:
@@ -225,7 +231,12 @@ class Supervisor:
                 with contextlib.suppress(httpx.TransportError, ValueError):
                     answer = http.get("/v1/health/ready")
                     said = answer.text[:500]
-                    if answer.json()["status"] == "up":
+                    ready = answer.json()
+                    if ready["status"] == "up":
+                        return
+                    missing = {queue for queue, state in ready["queues"].items() if state != "up"}
+                    if not lasting and ready["temporal"] == "up" and missing == {Queue.LLM}:
+                        self._say("No model can be asked yet, so jobs wait. The worker's log says what is missing.")
                         return
                 time.sleep(_POLL)  # longer than it takes to ask: the children need the processors to start
         logs = self._home / "logs"

@@ -1,9 +1,33 @@
-"""What a job's events tell of its steps: which stages there are, what is done, what runs, what is tried again."""
+"""What a job's events tell of its steps: which stages there are, what is done, what runs, what is tried again, and what
+is being written."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from cli.figures import dollars
+
+_TAIL = 400
+"""Characters of unfinished text that are kept: the end is what moves."""
+
+
+@dataclass
+class Writing:
+    """Text that a model is still writing at a step: of one attempt, up to `length` characters, of which the last are
+    kept."""
+
+    stage: str
+    attempt_id: str
+    length: int = 0
+    tail: str = ""
+
+    def add(self, offset: int, text: str) -> None:
+        """Take in a piece. One that overlaps what is there is cut; one behind a gap replaces it."""
+        if offset > self.length:
+            self.tail = ""
+        self.tail = (self.tail + text[max(0, self.length - offset) :])[-_TAIL:]
+        self.length = max(self.length, offset + len(text))
 
 
 @dataclass
@@ -39,6 +63,8 @@ class Timeline:
         self.stages: dict[str, Stage] = {}
         self.steps_done = 0
         self.total_steps = 0
+        self.writing: dict[str, Writing] = {}
+        """By step; the one that was heard of last comes last."""
         self._seq = 0
 
     def apply(self, event: Mapping[str, Any]) -> str | None:
@@ -51,9 +77,13 @@ class Timeline:
         data: Mapping[str, Any] = event["data"] if isinstance(event.get("data"), dict) else event
         self.steps_done = int(data.get("steps_done") or self.steps_done)
         self.total_steps = int(data.get("total_steps") or self.total_steps)
+        if kind == "step.text":
+            self._apply_text(data)
+            return None
         if kind.startswith("step."):
             return self._apply_step(kind, data)
         if kind in {"job.started", "job.retried"}:
+            self.writing.clear()
             for stage in self.stages.values():  # what was under way ended with the run before
                 stage.steps = {name: done for name, done in stage.steps.items() if done}
                 stage.troubled.clear()
@@ -62,7 +92,20 @@ class Timeline:
         if kind == "job.failed":
             error = data.get("error") or {}
             return f"failed: {error.get('message') or error.get('code') or 'no reason given'}"
+        if kind == "job.budget":
+            return _budget_line(data)
+        if kind == "job.budget_raised":
+            return f"budget raised to {dollars(float(data.get('budget_usd') or 0))}"
         return kind.removeprefix("job.").replace("_", " ") if kind.startswith("job.") else None
+
+    def _apply_text(self, data: Mapping[str, Any]) -> None:
+        """A piece of unfinished text. Another attempt begins anew."""
+        step, attempt_id = str(data.get("step", "")), str(data.get("attempt_id", ""))
+        writing = self.writing.pop(step, None)
+        if writing is None or writing.attempt_id != attempt_id:
+            writing = Writing(str(data.get("stage") or "steps"), attempt_id)
+        writing.add(int(data.get("offset") or 0), str(data.get("text") or ""))
+        self.writing[step] = writing
 
     def _apply_step(self, kind: str, data: Mapping[str, Any]) -> str | None:
         step, name = str(data.get("step", "")), str(data.get("stage") or "steps")
@@ -74,6 +117,7 @@ class Timeline:
         if revision > stage.revisions.get(step, 1):
             stage.steps[step] = False
         stage.revisions[step] = revision
+        self.writing.pop(step, None)
         if kind == "step.started":
             stage.steps.setdefault(step, False)
             return f"{name} begins" if first and name != step else None
@@ -88,3 +132,12 @@ class Timeline:
             stage.troubled[step] = why
             return f"{step} failed ({why}): {error.get('message') or 'its attempt was cut off'}"
         return None
+
+
+def _budget_line(data: Mapping[str, Any]) -> str:
+    """`80 % of its budget is spent: $0.2004 of $0.2500`."""
+    amounts = {name: dollars(float(data.get(f"{name}_usd") or 0)) for name in ("spent", "budget")}
+    whose = "the month's" if data.get("which") == "month" else "its"
+    if data.get("refused"):
+        return f"{whose} budget allows no further call: {amounts['spent']} of {amounts['budget']} spent"
+    return f"{data.get('percent')} % of {whose} budget is spent: {amounts['spent']} of {amounts['budget']}"

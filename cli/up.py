@@ -16,7 +16,7 @@ from cli.supervisor import Stopped, Supervisor
 from cli.terminal import INTERRUPTED, SteadyConsole, StopSignals, is_live, say, take_turn
 from core.contracts.llm import SIMULATOR
 from core.embedded.process import EmbeddedError
-from core.llm.catalogue import default_chain
+from core.llm.choice import default_chain
 from core.settings import Settings
 
 _UP = "Atelier is up"
@@ -110,7 +110,9 @@ def _models(settings: Settings) -> Text:
     chain = default_chain(settings)
     if chain == (SIMULATOR,):
         text = Text("the simulator: no model is asked, and every result says so.", "yellow")
-        return text.append("\nFor real ones set ANTHROPIC_API_KEY or GEMINI_API_KEY, here or in .env.", "default")
+        return text.append(
+            "\nFor real ones set ANTHROPIC_API_KEY, GEMINI_API_KEY or OLLAMA_URL, here or in .env.", "default"
+        )
     if not chain:
-        return Text("none: set ANTHROPIC_API_KEY or GEMINI_API_KEY, here or in .env.", "red")
+        return Text("none: set ANTHROPIC_API_KEY, GEMINI_API_KEY or OLLAMA_URL, here or in .env.", "red")
     return Text(", then ".join(chain))

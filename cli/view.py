@@ -12,8 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.client import ENDED, Json
+from cli.figures import ago, dollars, duration, plain, score_text, short_id, size, when
 from cli.terminal import visible
 from cli.timeline import Stage, Timeline
+from cli.waiting import go_on_lines, waiting_text
 
 _STYLES = {
     "pending": "dim",
@@ -26,50 +28,10 @@ _STYLES = {
     "cancelled": "magenta",
 }
 _WIDTH = 100  # columns of a panel at most: a bar across a wide screen tells no more
+_PADDING = 2
 _SHOWN_STEPS = 4
 _LEAST_ROOM = 16  # columns for the text of a table
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-
-
-def short_id(job_id: str) -> str:
-    """The end of an id: its beginning is the time, which jobs of one hour share."""
-    return job_id[-8:]
-
-
-def duration(seconds: float) -> str:
-    """`0:07`, `12:03`, `1:02:03`."""
-    whole = max(0, int(seconds))
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
-
-
-def size(count: float) -> str:
-    """Bytes as a person reads them."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
-
-
-def when(value: str | None) -> datetime | None:
-    """An ISO time of the API."""
-    return datetime.fromisoformat(value) if value else None
-
-
-def ago(value: str | None) -> str:
-    """How long ago a time was: `12 s`, `5 min`, `3 h`, then the date."""
-    at = when(value)
-    if at is None:
-        return ""
-    seconds = (datetime.now(UTC) - at).total_seconds()
-    if seconds < 60:
-        return f"{max(0, seconds):.0f} s ago"
-    if seconds < 3600:
-        return f"{seconds // 60:.0f} min ago"
-    if seconds < 86400:
-        return f"{seconds // 3600:.0f} h ago"
-    return at.astimezone().strftime("%Y-%m-%d")
 
 
 def elapsed(job: Json) -> float:
@@ -93,16 +55,22 @@ def status_text(job: Json) -> Text:
 
 
 def cost_text(job: Json) -> str:
-    """Dollars and tokens."""
+    """Dollars, of how many, and tokens."""
     cost = job.get("cost") or {}
-    usd = float(cost.get("usd") or 0)
+    usd = dollars(float(cost.get("usd") or 0))
+    if cost.get("budget_usd") is not None:
+        usd += f" of {dollars(float(cost['budget_usd']))}"
     tokens = int(cost.get("input_tokens") or 0) + int(cost.get("output_tokens") or 0)
-    return f"{dollars(usd)} · {tokens:,} tokens" if tokens else dollars(usd)
+    return f"{usd} · {tokens:,} tokens" if tokens else usd
 
 
-def dollars(usd: float) -> str:
-    """A price; most are fractions of a cent."""
-    return f"${usd:.4f}" if usd else "$0"
+def estimate_text(estimate: Json) -> str:
+    """`about $0.0395 · 23,082 tokens · 0:24 of 10 calls to anthropic:claude-haiku-4-5`."""
+    known = estimate.get("usd")
+    usd = "price unknown" if known is None else f"about {dollars(float(known))}" if known else "free"
+    tokens = int(estimate.get("input_tokens") or 0) + int(estimate.get("output_tokens") or 0)
+    took = duration(60 * float(estimate.get("minutes") or 0))
+    return f"{usd} · {tokens:,} tokens · {took} for {estimate.get('calls')} calls to {estimate.get('model')}"
 
 
 def is_simulated(job: Json) -> bool:
@@ -115,8 +83,8 @@ def is_simulated(job: Json) -> bool:
     )
 
 
-def job_panel(job: Json, timeline: Timeline, frame: int = 0, note: str = "") -> Panel:
-    """The live view of one job. `frame` counts the redraws and turns the spinner."""
+def job_panel(job: Json, timeline: Timeline, frame: int = 0, note: str = "", width: int = _WIDTH) -> Panel:
+    """The live view of one job. `frame` counts the redraws and turns the spinner; `width` is in columns."""
     progress = job.get("progress") or {}
     head = status_text(job)
     head.append(f"  {job.get('pipeline', '')} {short_id(str(job.get('id', '')))}", "dim")
@@ -124,8 +92,9 @@ def job_panel(job: Json, timeline: Timeline, frame: int = 0, note: str = "") -> 
     current = str(progress.get("stage") or "")
     ended = job.get("status") in ENDED
     for stage in timeline.stages.values():
-        line = _stage_line(stage, current=stage.name == current, ended=ended, frame=frame)
-        lines.append(line)
+        lines.append(_stage_line(stage, current=stage.name == current, ended=ended, frame=frame))
+        if not ended:
+            lines += _writing_lines(stage, timeline, width - 2 * _PADDING - 2)
     if not timeline.stages:
         lines.append(Text("waiting for a worker", "dim") if not ended else Text("no step was taken", "dim"))
     lines += [Text(), _bar(job, progress)]
@@ -135,6 +104,8 @@ def job_panel(job: Json, timeline: Timeline, frame: int = 0, note: str = "") -> 
     lines.append(foot)
     if job.get("waiting_for") and not ended:
         lines.append(Text(f"waits for {waiting_text(job)}", "yellow"))
+        if job.get("status") == "waiting_for_budget" and (acts := go_on_lines(job)):
+            lines.append(acts)
     if error := job.get("error"):
         lines += [Text(), error_text(error)]
     if note:
@@ -144,7 +115,13 @@ def job_panel(job: Json, timeline: Timeline, frame: int = 0, note: str = "") -> 
     )
     style = _STYLES.get(str(job.get("status")), "") if ended else "dim"
     return Panel(
-        Group(*lines), title=title, title_align="left", width=None, border_style=style, padding=(0, 2), box=box.ROUNDED
+        Group(*lines),
+        title=title,
+        title_align="left",
+        width=None,
+        border_style=style,
+        padding=(0, _PADDING),
+        box=box.ROUNDED,
     )
 
 
@@ -167,6 +144,19 @@ def _stage_line(stage: Stage, *, current: bool, ended: bool, frame: int) -> Text
         line.append(f"  {step}: {why}, again soon", "yellow")
     line.no_wrap, line.overflow = True, "ellipsis"
     return line
+
+
+def _writing_lines(stage: Stage, timeline: Timeline, width: int) -> list[Text]:
+    """The end of the text that was written last in this stage, in one line: what moves stays in sight."""
+    found = [(step, writing) for step, writing in timeline.writing.items() if writing.stage == stage.name]
+    if not found:
+        return []
+    step, writing = found[-1]
+    head = f"    {_short_name(stage, step)}: "
+    words = " ".join(visible(writing.tail).split())
+    room = max(_LEAST_ROOM, width - len(head))
+    line = Text(head, "dim", no_wrap=True, overflow="ellipsis")
+    return [line.append(words if len(words) <= room else f"…{words[1 - room :]}", "italic")]
 
 
 def _short_name(stage: Stage, step: str) -> str:
@@ -277,8 +267,7 @@ def job_details(job: Json) -> RenderableType:
     row("models", ", ".join(job.get("models") or ()))
     row("parent job", job.get("parent_job"))
     row("waits for", waiting_text(job) if job.get("waiting_for") else None)
-    if outline_asked(job):
-        row("go on", go_on_lines(short_id(str(job["id"]))))
+    row("go on", go_on_lines(job))
     row(
         "progress",
         f"{float(progress.get('percentage') or 0):.0f} %, {len(done)} of {progress.get('total_steps')} steps",
@@ -286,6 +275,9 @@ def job_details(job: Json) -> RenderableType:
     row("now", " · ".join(p for p in (progress.get("stage"), progress.get("current_step")) if p))
     row("done", ", ".join(done))
     row("cost", cost_text(job) + (" (simulated)" if is_simulated(job) else ""))
+    cost = job.get("cost") or {}
+    row("held", dollars(float(cost["reserved_usd"])) if cost.get("reserved_usd") else None)
+    row("estimate", estimate_text(cost["estimate"]) if cost.get("estimate") else None)
     row("took" if job.get("finished_at") else "runs for", duration(elapsed(job)) if job.get("started_at") else None)
     row("run", job.get("run") if int(job.get("run") or 1) > 1 else None)
     row("workflow", job.get("workflow_id"))
@@ -296,52 +288,13 @@ def job_details(job: Json) -> RenderableType:
     if summary.get("document_id"):
         row("document", _document_text(job, summary))
         summary = {name: value for name, value in summary.items() if name not in _DOCUMENT_FIELDS}
-    row("result", _plain(summary))
+    row("result", plain(summary))
     for output in result.get("outputs") or ():
         row("output", f"{output['name']}  {size(output['size'])}")
     if job.get("error"):
         row("error", error_text(job["error"]))
     title = Text(visible(job.get("title") or job.get("pipeline") or "job"), "bold")
     return Group(title, Text(), table)
-
-
-def outline_asked(job: Json) -> int | None:
-    """The round of the outline that the job waits for a person's word on; None when it does not."""
-    waiting = job.get("waiting_for") or {}
-    if job.get("status") != "waiting_for_input" or waiting.get("what") != "outline_review":
-        return None
-    return int(waiting.get("round") or 1)
-
-
-def waiting_text(job: Json) -> str:
-    """What a job waits for, in words."""
-    waiting = job.get("waiting_for") or {}
-    if waiting.get("what") != "outline_review":
-        return _plain(waiting)
-    facts = [f"round {waiting['round']}"] if int(waiting.get("round") or 1) > 1 else []
-    facts += [f"{waiting['sections']} sections"] if waiting.get("sections") else []
-    facts += [f"{int(waiting['words']):,} words"] if waiting.get("words") else []
-    return f"your word on its outline ({', '.join(facts)}){until(waiting.get('expires_at'))}"
-
-
-def until(value: str | None) -> str:
-    """` until 2026-12-21 10:00`, in local time; empty without a time."""
-    at = when(value)
-    return f" until {at.astimezone():%Y-%m-%d %H:%M}" if at else ""
-
-
-def go_on_lines(short: str) -> Text:
-    """How to go on with a job that waits for a word on its outline."""
-    acts = (
-        (f"atelier outline approve {short}", "write it so"),
-        (f"atelier outline edit {short}", "change it first"),
-        (f'atelier outline again {short} "…"', "have it planned anew, like this"),
-    )
-    width = max(len(command) for command, _ in acts)
-    lines = Text()
-    for number, (command, meaning) in enumerate(acts):
-        lines.append(f"{chr(10) if number else ''}{command:<{width}}").append(f"  {meaning}", "dim")
-    return lines
 
 
 _DOCUMENT_FIELDS = frozenset({"document_id", "version", "title", "words", "score", "cached"})
@@ -355,18 +308,6 @@ def _document_text(job: Json, summary: Mapping[str, Any]) -> str:
     facts += ["of the same request before"] if summary.get("cached") else []
     title = str(summary.get("title") or "")
     return ", ".join(facts) + (f"\n{title}" if title and title != job.get("title") else "")
-
-
-def score_text(score: float) -> str:
-    """A score of 0 to 1."""
-    return f"score {float(score):.2f}"
-
-
-def _plain(value: object) -> str:
-    """Small JSON as words: `words: 1200, title: …`."""
-    if isinstance(value, dict):
-        return ", ".join(f"{name.replace('_', ' ')}: {_plain(inner)}" for name, inner in value.items())
-    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
 
 
 def panel_width(console: Console) -> int:

@@ -22,7 +22,8 @@ from cli.errors import CliError
 from cli.home import Access
 from cli.outline_view import outline_text
 from cli.timeline import Timeline
-from cli.view import job_panel, outline_asked, panel_width, plain_line
+from cli.view import job_panel, panel_width, plain_line
+from cli.waiting import outline_asked
 
 READ_GAP = 0.2  # seconds between two reads of the job
 READ_ANYWAY = 3.0  # seconds after which the job is read although no event came
@@ -74,7 +75,7 @@ class LiveView(Observer):
 
     def _render(self) -> RenderableType:
         self._frame += 1
-        panel = job_panel(self._job, self._timeline, self._frame, self._note)
+        panel = job_panel(self._job, self._timeline, self._frame, self._note, self._width)
         panel.width = self._width
         return panel
 
@@ -209,7 +210,8 @@ class Follower:
             try:
                 async for event in self._stream(http):
                     self._observer.event(event)
-                    self._changed.set()
+                    if event["type"] != "step.text":  # it changes nothing of the job
+                        self._changed.set()
                 ended = await self._read_job(http)
                 if ended and ended.get("status") in ENDED:
                     self._changed.set()

@@ -58,13 +58,35 @@ class Settings(BaseSettings):
     gemini_api_key: SecretStr | None = None
     gemini_base_url: str | None = None
     gemini_model: str = "gemini-2.5-flash"
+    ollama_url: str | None = Field(default=None, description="Of a local Ollama, for example http://127.0.0.1:11434.")
+    ollama_model: str = "llama3.2"
     simulator: bool = Field(default=True, description="Answers when no provider has a key. Never beside a real one.")
     simulator_latency_ms: int = Field(default=0, ge=0, le=600_000)
-    model_first_token_seconds: PositiveFloat = 30.0
-    model_between_tokens_seconds: PositiveFloat = 30.0
+    model_first_token_seconds: PositiveFloat | None = Field(
+        default=None, description="How long any model may be silent at first; without it, by the model's class."
+    )
+    model_between_tokens_seconds: PositiveFloat | None = Field(
+        default=None, description="How long any model may be silent between two tokens; without it, by its class."
+    )
     model_total_seconds: float = Field(default=600.0, gt=0, le=900)
+    cooldown_failures: PositiveInt = Field(
+        default=5, description="A provider that fails so often in a row is left alone for a while by all workers."
+    )
+    cooldown_seconds: PositiveFloat = Field(
+        default=30.0, description="For how long at first; it doubles with each probe that fails, up to 10 minutes."
+    )
+    partial_text_seconds: float = Field(
+        default=1.0, ge=0, description="How often text that a model is still writing is told; 0 tells none."
+    )
+    settle_after_seconds: PositiveFloat = Field(
+        default=3600.0,
+        description="A call of which nobody knows whether it was billed counts as spent when it is older than this.",
+    )
 
     worker_llm_slots: PositiveInt = Field(default=20, description="Model calls at once in one worker process.")
+    worker_llm_per_second: PositiveFloat | None = Field(
+        default=None, description="Model calls that all workers together may start in a second; without it, any number."
+    )
     worker_render_slots: PositiveInt = Field(default=2, description="Renders and exports at once in one process.")
     worker_db_slots: PositiveInt = Field(default=40, description="Short database activities at once in one process.")
     worker_drain_seconds: PositiveFloat = Field(

@@ -15,6 +15,7 @@ from core.logging import configure_logging
 from core.settings import Settings
 from core.temporal import connect, is_away, leave
 from worker import deps, health, registry
+from worker.models import Models
 from worker.run import polling
 
 CONNECT_PAUSE_SECONDS = 1.0
@@ -58,9 +59,11 @@ async def main(queues: list[Queue], health_file: Path | None) -> int:
                     await asyncio.wait_for(stop.wait(), CONNECT_PAUSE_SECONDS)
         else:
             return 0
-        async with polling(client, queues, registry.WORKFLOWS, registry.activities(built), settings):
-            log.info("worker.ready", queues=[queue.value for queue in queues])
-            async with health.beating(health_file):
+        models = Models(built.providers, settings.ollama_url, settings.ollama_model)
+        usable = Queue.LLM not in queues or await models.look()
+        async with polling(client, queues, registry.WORKFLOWS, registry.activities(built), settings, models):
+            log.info("worker.ready", queues=[queue.value for queue in queues if usable or queue is not Queue.LLM])
+            async with health.beating(health_file, lambda: models.ailment):
                 await stop.wait()
             log.info("worker.draining", seconds=settings.worker_drain_seconds)
     log.info("worker.stopped")

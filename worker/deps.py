@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from core.artifacts.store import ArtifactStore
 from core.db.engine import Database
+from core.ledger.cooldowns import Cooldowns
 from core.ledger.free import FreeSteps
 from core.ledger.ledger import Ledger
 from core.llm.gateway import Gateway
@@ -22,6 +24,8 @@ class Deps:
     store: ArtifactStore
     gateway: Gateway
     steps: FreeSteps
+    providers: frozenset[str] = frozenset()
+    """Names of the configured providers of models."""
 
 
 @asynccontextmanager
@@ -33,8 +37,15 @@ async def build(settings: Settings, database_url: str) -> AsyncIterator[Deps]:
         yield Deps(
             database=database,
             store=ArtifactStore.open(settings.artifacts),
-            gateway=Gateway(providers, Ledger(database), PromptLibrary.load()),
+            gateway=Gateway(
+                providers,
+                Ledger(database),
+                PromptLibrary.load(),
+                Cooldowns(database, failures=settings.cooldown_failures, seconds=settings.cooldown_seconds),
+                partial_text=timedelta(seconds=settings.partial_text_seconds),
+            ),
             steps=FreeSteps(database),
+            providers=frozenset(providers),
         )
     finally:
         for provider in providers.values():

@@ -1,5 +1,8 @@
 """Whether a worker works: it touches a file as long as it polls, and `python -m worker.health FILE` looks at it.
 
+The file is empty, or holds what is amiss while the worker does a part of its work: it can ask no model, and polls the
+other queues. That is degraded and not dead, so the check passes: another process would fare no better.
+
 A worker has no port. What the file says is that the process is inside its polling, neither connecting nor draining,
 and that its event loop turns. It does not say that Temporal answers: a worker outlives an outage, and starting it
 anew would help nobody (`GET /v1/health/ready` tells about Temporal and the queues).
@@ -9,7 +12,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,16 +22,17 @@ STALE_SECONDS = 15.0
 
 
 @asynccontextmanager
-async def beating(file: Path | None) -> AsyncIterator[None]:
+async def beating(file: Path | None, amiss: Callable[[], str | None] = lambda: None) -> AsyncIterator[None]:
     """Touch the file every two seconds inside, remove it at the end; nothing without a file.
 
-    Raises OSError at once when the file cannot be written.
+    `amiss` says what part of its work the worker cannot do, if any. Raises OSError at once when the file cannot be
+    written.
     """
     if file is None:
         yield
         return
-    _touch(file)
-    beat = asyncio.create_task(_beat(file))
+    written = _say(file, amiss(), None)
+    beat = asyncio.create_task(_beat(file, amiss, written))
     try:
         yield
     finally:
@@ -39,15 +43,32 @@ async def beating(file: Path | None) -> AsyncIterator[None]:
         file.unlink(missing_ok=True)  # noqa: ASYNC240
 
 
-async def _beat(file: Path) -> None:
+async def _beat(file: Path, amiss: Callable[[], str | None], written: str) -> None:
     while True:
         await asyncio.sleep(BEAT_SECONDS)
-        _touch(file)
+        written = _say(file, amiss(), written)
 
 
-def _touch(file: Path) -> None:
+def _say(file: Path, amiss: str | None, written: str | None) -> str:
+    """Touch the file, or replace it when there is something else to say. What it says now."""
     # On the event loop, whose turning it is to prove; a local file takes microseconds.
-    file.touch()
+    says = amiss or ""
+    if says == written:
+        file.touch()
+    else:
+        # As a whole: whoever looks must not find half a sentence, or none.
+        new = file.with_name(f"{file.name}.new")
+        new.write_text(says)
+        new.replace(file)
+    return says
+
+
+def degraded(file: Path) -> str | None:
+    """What part of its work the worker of this file cannot do; None when it does all of it, or is not there."""
+    try:
+        return file.read_text() or None
+    except FileNotFoundError:
+        return None
 
 
 def ailment(file: Path) -> str | None:
@@ -60,13 +81,18 @@ def ailment(file: Path) -> str | None:
 
 
 def main() -> int:
-    """0 when the worker works, 1 when it does not, 2 for a wrong call."""
+    """0 when the worker works, be it in part; 1 when it does not, 2 for a wrong call."""
     if len(sys.argv) != 2:
         print("usage: python -m worker.health FILE (the worker's --health-file)", file=sys.stderr)
         return 2
-    found = ailment(Path(sys.argv[1]))
-    print("polling" if found is None else found)
-    return 0 if found is None else 1
+    file = Path(sys.argv[1])
+    found = ailment(file)
+    if found is None:
+        amiss = degraded(file)
+        print("polling" if amiss is None else f"degraded: {amiss}")
+        return 0
+    print(found)
+    return 1
 
 
 if __name__ == "__main__":

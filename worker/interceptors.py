@@ -11,6 +11,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from core.contracts.errors import MESSAGE_LIMIT, AtelierError, ErrorType, as_failure
 from core.contracts.names import parse_workflow_id
+from core.redaction import redact_error, redact_text
 
 HEARTBEAT_SECONDS = 1.0
 INTERNAL_ATTEMPTS = 5
@@ -36,6 +37,8 @@ class _Activity(ActivityInboundInterceptor):
             try:
                 return await super().execute_activity(input)
             except AtelierError as error:
+                # A provider's message may hold the key that it was asked with.
+                redact_error(error)
                 log.warning("activity.failed", attempt=info.attempt, error_type=error.type.value, error=error.message)
                 # Without its causes: they are in the log, and a provider's page of HTML has no place in a history.
                 raise as_failure(error) from None
@@ -44,7 +47,8 @@ class _Activity(ActivityInboundInterceptor):
             except Exception as error:
                 log.exception("activity.broke", attempt=info.attempt)
                 raise ApplicationError(
-                    f"{type(error).__name__}: {error}"[:MESSAGE_LIMIT],
+                    # First what is secret, then the length: half a key would be no key to whoever looks for one.
+                    redact_text(f"{type(error).__name__}: {error}")[:MESSAGE_LIMIT],
                     {"attempts": info.attempt},
                     type=ErrorType.INTERNAL.value,
                     non_retryable=info.attempt >= INTERNAL_ATTEMPTS,

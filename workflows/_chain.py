@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
@@ -16,6 +16,19 @@ from core.contracts.options import ActivityOptions
 Result = TypeVar("Result")
 
 
+class Purse(Protocol):
+    """What a chain knows of its job's budget."""
+
+    @property
+    def raises(self) -> int:
+        """How often what the job may spend was raised so far."""
+        ...
+
+    async def wait(self, refused: Json, raises: int) -> None:
+        """Return when there may be more to spend than when `raises` was read; `refused` says what was missing."""
+        ...
+
+
 def stop_if_cancelled() -> None:
     """Raise CancelledError when the workflow was cancelled, also when what it awaited ended all the same."""
     if workflow.cancellation_reason() is not None:
@@ -27,19 +40,23 @@ async def ask(
     request: PaidRequest,
     models: ModelChain,
     options: ActivityOptions,
+    purse: Purse,
 ) -> Result:
-    """Ask the models in turn until one answers.
+    """Ask the models in turn until one answers; one that the budget does not allow is asked again when it does.
 
     Raises `all_models_failed` with each model's last reason, or at once what no other model would do better.
     """
     failed: list[Json] = []
-    for model in models:
+    left = list(models)
+    while left:
+        model = left[0]
         # A model that fails while the job is cancelled is no reason to ask another.
         stop_if_cancelled()
+        raises = purse.raises
         try:
             result: Result = await workflow.execute_activity_method(
                 activity,
-                request.model_copy(update={"model": model}),
+                request.model_copy(update={"model": model, "last": len(left) == 1}),
                 summary=f"{request.key.step} · {model}",
                 **options,
             )
@@ -51,10 +68,19 @@ async def ask(
             if not isinstance(cause, ApplicationError):
                 raise
             code = error_type(cause.type or "")
+            details = next((detail for detail in cause.details if isinstance(detail, dict)), {})
+            if code is ErrorType.BUDGET_EXCEEDED:
+                # The cancel is used up by the activity, which failed all the same: nothing would end the wait.
+                stop_if_cancelled()
+                await purse.wait(details, raises)
+                continue
             if not ERRORS[code].falls_through:
                 raise
-            details = next((detail for detail in cause.details if isinstance(detail, dict)), {})
+            if code is ErrorType.PROMPT_TOO_LONG:
+                window = max(request.larger_than, details.get("context_window", 0))
+                request = request.model_copy(update={"larger_than": window})
             failed.append({"model": model, "code": code.value, "message": cause.message, **details})
+            left.pop(0)
     reasons = "; ".join(f"{entry['model']}: {entry['message']}" for entry in failed)
     raise ApplicationError(
         f"No model could do the step {request.key.step!r}. {reasons}",

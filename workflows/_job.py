@@ -1,9 +1,10 @@
 """What every pipeline's workflow is: a job that begins, takes steps, can be paused and cancelled, and ends once."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -33,6 +34,9 @@ from workflows._chain import ask, stop_if_cancelled
 
 Result = TypeVar("Result")
 
+LONGEST_WAIT = timedelta(days=1)
+"""A job that waits for a month's budget looks this often whether a new month has begun."""
+
 
 class JobWorkflow:
     """The base of every pipeline's workflow. It holds the progress and the gate; the pipeline is plain code beside it.
@@ -48,9 +52,14 @@ class JobWorkflow:
         self._changes = 0
         self._telling = asyncio.Lock()
         self._in_flight: list[str] = []
+        self._short_of: dict[str, Json] = {}
+        """What was refused for want of budget, by the step that waits for it."""
+        self._waiting_for: Json | None = None
         self._done: list[str] = []
         self._stage = ""
         self._total_steps = 0
+        self.reuse = False
+        """Whether answers to the very same requests of the owner may be taken again."""
 
     @workflow.query
     def progress(self) -> Progress:
@@ -66,7 +75,8 @@ class JobWorkflow:
 
     @workflow.signal
     def control_changed(self, control: Control) -> None:
-        """A person paused the job or let it go on: stored in Postgres already. An older wish never wins."""
+        """A person paused the job, let it go on or raised what it may spend: stored in Postgres already. An older
+        wish never wins."""
         if control.seq > self._control.seq:
             self._control = control
 
@@ -168,7 +178,73 @@ class JobWorkflow:
         """Run one step that asks a model, down the job's chain of models."""
         assert self._request is not None
         models = self._request.models
-        return await self._gated(request.key, lambda: ask(activity, request, models, options))
+        request = request.model_copy(update={"reuse": self.reuse})
+        purse = _Purse(self, request.key)
+        return await self._gated(request.key, lambda: ask(activity, request, models, options, purse))
+
+    @property
+    def raises(self) -> int:
+        """How often what the job may spend was raised, as far as its workflow knows."""
+        return self._control.budget
+
+    async def wait_for_budget(self, key: StepKey, refused: Json, raises: int) -> None:
+        """Stand still with a step that the budget does not allow, until it was raised since `raises` was read.
+
+        While other steps are in flight, what is missing may only be held for them: when they end it is tried again.
+        """
+        self._in_flight.remove(key.step)
+        if self._in_flight:
+            try:
+                await workflow.wait_condition(lambda: not self._in_flight or self.raises > raises)
+            finally:
+                self._in_flight.append(key.step)
+            return
+        self._short_of[key.step] = refused
+        # A new month has a budget of its own, and raises none.
+        until = workflow.now() + LONGEST_WAIT if refused.get("which") == "month" else None
+        try:
+            with contextlib.suppress(TimeoutError):
+                await self._until_raised(raises, until)
+        finally:
+            del self._short_of[key.step]
+            self._in_flight.append(key.step)
+        await self._set_status(JobStatus.RUNNING, only_if=lambda: self._status is JobStatus.WAITING_FOR_BUDGET)
+        # A pause waits for what is in flight, and not for a step that stands at its gate.
+        self._in_flight.remove(key.step)
+        try:
+            await self.open_gate(key.stage)
+        finally:
+            self._in_flight.append(key.step)
+
+    async def _until_raised(self, raises: int, until: datetime | None) -> None:
+        """Wait for a raise. TimeoutError at `until`.
+
+        What is in flight ends first; then the job is `waiting_for_budget`. It says so again whenever something else was
+        said in between: by a pause that came and went, or another step that went on.
+        """
+        while self.raises == raises:
+            stop_if_cancelled()
+            await workflow.wait_condition(
+                lambda: self.raises > raises or self._is_broke(),
+                timeout=None if until is None else max(until - workflow.now(), timedelta(0)),
+                timeout_summary="until the budget is raised",
+            )
+            if self.raises == raises:
+                await self._set_status(
+                    JobStatus.WAITING_FOR_BUDGET, {"what": "budget", **self._least()}, only_if=self._is_broke
+                )
+
+    def _is_broke(self) -> bool:
+        """Whether all that is left to do waits for the budget, and the job's row says something else."""
+        if self._in_flight or not self._short_of:
+            return False
+        if self._status is JobStatus.WAITING_FOR_BUDGET:
+            return self._waiting_for != {"what": "budget", **self._least()}
+        return self._status is JobStatus.RUNNING
+
+    def _least(self) -> Json:
+        """Of what was refused, that which needs the least: with so much more the job goes on."""
+        return min(self._short_of.values(), key=lambda refused: refused.get("needed_usd", 0.0))
 
     async def open_gate(self, stage: str) -> None:
         """Wait until the job is not paused, and note that a stage is at work."""
@@ -206,11 +282,19 @@ class JobWorkflow:
         if speaker:
             await self._set_status(JobStatus.RUNNING)
 
-    async def _set_status(self, status: JobStatus, waiting_for: Json | None = None) -> None:
-        """Tell of a change. One after another: a change that is tried again must not come after a later one."""
+    async def _set_status(
+        self, status: JobStatus, waiting_for: Json | None = None, *, only_if: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Tell of a change. One after another: a change that is tried again must not come after a later one.
+
+        `only_if` is asked when it is this one's turn: of several steps that would say the same, the first does.
+        """
         assert self._request is not None
         async with self._telling:
+            if not only_if():
+                return
             self._changes += 1
+            self._waiting_for = waiting_for
             self._show(status)
             await workflow.execute_activity_method(
                 JobActivities.set_status,
@@ -242,6 +326,23 @@ class JobWorkflow:
     def _show(self, status: JobStatus) -> None:
         self._status = status
         workflow.upsert_search_attributes([STATUS_ATTRIBUTE.value_set(status.value)])
+
+
+class _Purse:
+    """The budget of a job, for the chain of one step."""
+
+    def __init__(self, job: JobWorkflow, key: StepKey) -> None:
+        self._job = job
+        self._key = key
+
+    @property
+    def raises(self) -> int:
+        """How often it was raised."""
+        return self._job.raises
+
+    async def wait(self, refused: Json, raises: int) -> None:
+        """Wait until it is raised."""
+        await self._job.wait_for_budget(self._key, refused, raises)
 
 
 async def together(steps: Iterable[Awaitable[Result]]) -> list[Result]:

@@ -42,6 +42,8 @@ from workflows._review import ReviewGate
 
 WHOLE = "longform-whole-2026-11-21"
 """Runs that began before this day decompose, write, assemble and export, and no more."""
+SHARED_BY = 4
+"""Sections from which on it pays that the others wait for the first: they find its beginning in the model's cache."""
 APPROVE, EDIT, AGAIN = "approve_outline", "edit_outline", "revise_outline"
 
 
@@ -69,6 +71,7 @@ class LongformWorkflow(DocumentWorkflow):
         """Every step is stored once; a retried job goes on behind the last one that is."""
         async with self.job(request):
             brief = Brief.model_validate(request.input)
+            self.reuse = brief.cache == "use"
             if not workflow.patched(WHOLE):
                 self.result = await first_form(self, brief)
                 return self.result
@@ -154,12 +157,20 @@ class LongformWorkflow(DocumentWorkflow):
         return await self.paid_step(LongformActivities.decompose_topic, request, LLM)
 
     async def _write(self, brief: Brief, plan: Decomposed) -> tuple[Section, ...]:
-        """All sections side by side, a bounded number at once; each brought to its length."""
+        """All sections side by side, a bounded number at once; each brought to its length.
+
+        Where the provider keeps what their prompts have in common, the first is drafted before the others: it is then
+        billed to them at a tenth.
+        """
+        first: Section | None = None
+        if plan.shares_prefix and len(plan.sections) >= SHARED_BY:
+            first = await self._draft(brief, plan, plan.sections[0])
         room = asyncio.Semaphore(PARALLEL_SECTIONS)
 
         async def write(section: PlannedSection) -> Section:
             async with room:
-                draft = await self._draft(brief, plan, section)
+                drafted = first if section is plan.sections[0] else None
+                draft = drafted or await self._draft(brief, plan, section)
                 return await self.fit(brief, plan.outline, section, draft, revision=2)
 
         return tuple(await together(write(section) for section in plan.sections))

@@ -78,7 +78,10 @@ class Writing(LongformBase):
             outline = plan_outline(reply.output, brief, simulated=reply.simulated)
             outline = await with_every_source(outline, sources)
             ref = await self._put(request.key.owner_id, outline)
-            return Kept(planned(outline, ref), (StepArtifact("outline.json", ref),), reply.simulated)
+            first = {**brief_inputs(brief), **section_inputs(outline, 0), "sources": []}
+            shares = self._gateway.keeps_prefix(request.model, "longform/draft_section", first)
+            made = planned(outline, ref).model_copy(update={"shares_prefix": shares})
+            return Kept(made, (StepArtifact("outline.json", ref),), reply.simulated)
 
         return await self._gateway.step(
             request,
@@ -171,6 +174,7 @@ class Writing(LongformBase):
             keep=keep,
             check=lambda answer: wrong_section(answer, words),
             max_output_tokens=output_tokens(words),
+            text_field="markdown",
         )
 
     async def _section_inputs(self, brief: Brief, outline: Outline, number: int) -> Json:

@@ -33,17 +33,17 @@ router = APIRouter(prefix="/v1/documents", tags=["documents"])
 
 _BYTES_PROBLEMS = (ErrorType.STORE_UNAVAILABLE, ErrorType.ARTIFACT_MISSING)
 _PAGE_PROBLEMS = (ErrorType.INVALID_CURSOR, ErrorType.INVALID_REQUEST)
-_CHANGE_RESPONSES: Responses = {
-    **success(202, "Accepted; `Location` names the job that makes the new version", JobView, examples.REVISION),
-    **problems(
-        ErrorType.NOT_FOUND,
-        ErrorType.INVALID_STATE,
-        ErrorType.IDEMPOTENCY_MISMATCH,
-        ErrorType.UNKNOWN_MODEL,
-        *BODY_PROBLEMS,
-        ErrorType.STORE_UNAVAILABLE,
-    ),
-}
+_CHANGE_PROBLEMS = (
+    ErrorType.NOT_FOUND,
+    ErrorType.INVALID_STATE,
+    ErrorType.IDEMPOTENCY_MISMATCH,
+    ErrorType.UNKNOWN_MODEL,
+    *BODY_PROBLEMS,
+    ErrorType.STORE_UNAVAILABLE,
+)
+_CHANGE = success(202, "Accepted; `Location` names the job that makes the new version", JobView, examples.REVISION)
+_CHANGE_RESPONSES: Responses = {**_CHANGE, **problems(*_CHANGE_PROBLEMS)}
+_PAID_CHANGE_RESPONSES: Responses = {**_CHANGE, **problems(*_CHANGE_PROBLEMS, ErrorType.PRICE_UNKNOWN)}
 
 
 @router.get(
@@ -144,7 +144,7 @@ async def compare(document_id: str, session: OwnerSession, query: Annotated[Diff
     response_model=None,
     dependencies=NO_QUERY,
     openapi_extra=request_body(RegenerateSection, examples.REGENERATION, required=False),
-    responses=_CHANGE_RESPONSES,
+    responses=_PAID_CHANGE_RESPONSES,
 )
 async def regenerate(
     document_id: str,
@@ -163,6 +163,7 @@ async def regenerate(
         base=given.base,
         instructions=given.instructions,
         models=given.models,
+        budget_usd=given.budget_usd,
     )
     return await submit(session, change, idempotency_key)
 

@@ -40,6 +40,7 @@ FORGET_SECONDS = 15.0
             *BODY_PROBLEMS,
             ErrorType.UNKNOWN_PIPELINE,
             ErrorType.UNKNOWN_MODEL,
+            ErrorType.PRICE_UNKNOWN,
             ErrorType.IDEMPOTENCY_MISMATCH,
             ErrorType.STORE_UNAVAILABLE,
         ),

@@ -37,7 +37,11 @@ class ErrorType(StrEnum):
     MODEL_REFUSED = "model_refused"
     PROMPT_TOO_LONG = "prompt_too_long"
     OUTPUT_INVALID = "output_invalid"
+    PROVIDER_COOLING = "provider_cooling"
     ALL_MODELS_FAILED = "all_models_failed"
+    # What may be spent.
+    BUDGET_EXCEEDED = "budget_exceeded"
+    PRICE_UNKNOWN = "price_unknown"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     # Our own parts.
     DATABASE_UNAVAILABLE = "database_unavailable"
@@ -89,6 +93,9 @@ ERRORS: dict[ErrorType, ErrorKind] = {
     ErrorType.MODEL_BAD_REQUEST: ErrorKind("The provider refused the request", 502, falls_through=True),
     ErrorType.MODEL_REFUSED: ErrorKind("The model declined to answer", 502, falls_through=True),
     ErrorType.PROMPT_TOO_LONG: ErrorKind("The prompt is too long for the model", 502, falls_through=True),
+    ErrorType.PROVIDER_COOLING: ErrorKind("The provider is left alone for a while", 502, falls_through=True),
+    ErrorType.BUDGET_EXCEEDED: ErrorKind("The budget does not allow this", 402),
+    ErrorType.PRICE_UNKNOWN: ErrorKind("The price of a model is unknown", 422, falls_through=True),
     ErrorType.ALL_MODELS_FAILED: ErrorKind("Every model of the chain failed", 502),
     ErrorType.ATTEMPTS_EXHAUSTED: ErrorKind("A step was cut off too often", 500),
     ErrorType.DATABASE_UNAVAILABLE: ErrorKind("The database is unavailable", 503, transient=True),
@@ -102,6 +109,26 @@ ERRORS: dict[ErrorType, ErrorKind] = {
     ErrorType.WORKFLOW_GONE: ErrorKind("The workflow is gone from Temporal", 500),
     ErrorType.INTERNAL: ErrorKind("Something failed inside Atelier", 500),
 }
+
+# https://platform.claude.com/docs/en/api/errors, https://ai.google.dev/gemini-api/docs/troubleshooting,
+# https://github.com/ollama/ollama/blob/main/docs/api.md
+PROVIDER_STATUSES: dict[int, ErrorType] = {
+    401: ErrorType.MODEL_AUTH,
+    403: ErrorType.MODEL_AUTH,
+    408: ErrorType.PROVIDER_ERROR,
+    413: ErrorType.PROMPT_TOO_LONG,
+    429: ErrorType.RATE_LIMITED,
+    503: ErrorType.OVERLOADED,
+    529: ErrorType.OVERLOADED,
+}
+"""What an HTTP status of a provider means, where its class (`4xx`, `5xx`) says too little."""
+
+
+def of_status(status: int) -> ErrorType:
+    """The code of a provider's HTTP status that is not 200."""
+    if status in PROVIDER_STATUSES:
+        return PROVIDER_STATUSES[status]
+    return ErrorType.MODEL_BAD_REQUEST if 400 <= status < 500 else ErrorType.PROVIDER_ERROR
 
 
 class AtelierError(Exception):

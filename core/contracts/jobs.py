@@ -58,6 +58,9 @@ class EventType(StrEnum):
     STEP_STARTED = "step.started"
     STEP_COMPLETED = "step.completed"
     STEP_FAILED = "step.failed"
+    STEP_TEXT = "step.text"
+    BUDGET = "job.budget"
+    BUDGET_RAISED = "job.budget_raised"
 
 
 ENDING_EVENTS = {
@@ -147,9 +150,15 @@ class StepRequest(Contract):
 
 
 class PaidRequest(StepRequest):
-    """The base of every request that asks a model; the chain sets `model`."""
+    """The base of every request that asks a model; the chain sets `model`, `last` and `larger_than`."""
 
     model: str = ""
+    last: bool = True
+    """No model comes after this one: while its provider is left alone, the step waits instead of going on."""
+    larger_than: int = 0
+    """Tokens. The prompt was too long for this context window: a model whose own is no larger is not asked."""
+    reuse: bool = False
+    """The answer to the very same request, of the same owner and from the same model, may be taken again."""
 
 
 class Progress(Contract):
@@ -168,6 +177,8 @@ class Control(Contract):
 
     seq: int = 0
     paused: bool = False
+    budget: int = 0
+    """Counts how often what the job may spend was raised: a step that was refused for want of it is tried again."""
 
 
 class BeginJob(Contract):

@@ -16,17 +16,25 @@ SIMULATOR = "simulator:composer"
 
 MODEL_ATTEMPTS = 3
 """Failures of one model at one step, in one run of the job, before the chain goes on."""
+REPAIR_TURNS = 1
+"""How often a model is shown what is wrong with its answer, in one run of the job, before the chain goes on."""
 CUT_OFF_ATTEMPTS = 10
 """Attempts at one step that may end `unknown` (their worker died) before the step is given up: a step that kills
 every worker must not be paid for without end."""
 
 
 class Usage(Contract):
-    """What one call used, as the provider reported it. Tokens; `input_tokens` includes the cached ones."""
+    """What one call used, as the provider reported it. Tokens.
+
+    `input_tokens` includes those read from the provider's prompt cache (`cached_tokens`) and those written to it
+    (`cache_write_tokens`); `output_tokens` includes the reasoning ones.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 class PromptRef(Contract):

@@ -34,6 +34,8 @@ class Decomposed(Contract):
     outline: ArtifactRef
     sections: tuple[PlannedSection, ...]
     simulated: bool = False
+    shares_prefix: bool = False
+    """What the prompts of the sections have in common is long enough for the model's provider to keep it."""
 
 
 class Section(Contract):

@@ -6,6 +6,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     ForeignKey,
     Index,
@@ -44,7 +45,24 @@ owners = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("name", Text, nullable=False),
+    # What a month may cost, in USD; NULL is no limit. `spending` has the figures of each month.
+    Column("monthly_budget_usd", Numeric(18, 8)),
     _at("created_at", required=True),
+)
+
+# One row an owner and month (UTC). Every paid call reserves here and in its job's row before the provider is asked:
+# spent + reserved never passes the budget. The function `reserve` of the migration sees to it under the row's lock.
+spending = Table(
+    "spending",
+    metadata,
+    Column("owner_id", Uuid, ForeignKey("owners.id", ondelete="CASCADE"), nullable=False),
+    Column("month", Date, nullable=False),
+    # The owner's, copied: so that it is read under this row's lock.
+    Column("budget_usd", Numeric(18, 8)),
+    Column("spent_usd", Numeric(18, 8), nullable=False, server_default=_ZERO),
+    Column("reserved_usd", Numeric(18, 8), nullable=False, server_default=_ZERO),
+    PrimaryKeyConstraint("owner_id", "month"),
+    postgresql_with={"fillfactor": 70},
 )
 
 api_keys = Table(
@@ -82,6 +100,12 @@ jobs = Table(
     Column("total_steps", Integer, nullable=False, server_default=_ZERO),
     Column("waiting_for", JSONB),
     Column("cost_usd", Numeric(18, 8), nullable=False, server_default=_ZERO),
+    Column("reserved_usd", Numeric(18, 8), nullable=False, server_default=_ZERO),
+    Column("budget_usd", Numeric(18, 8)),
+    # Counts what lets a job that waits for its budget go on.
+    Column("budget_raises", Integer, nullable=False, server_default=_ZERO),
+    # What was expected at submission.
+    Column("estimate", JSONB),
     Column("input_tokens", BigInteger, nullable=False, server_default=_ZERO),
     Column("output_tokens", BigInteger, nullable=False, server_default=_ZERO),
     Column("cached_tokens", BigInteger, nullable=False, server_default=_ZERO),
@@ -157,6 +181,18 @@ attempts = Table(
     Column("input_tokens", Integer, nullable=False, server_default=_ZERO),
     Column("output_tokens", Integer, nullable=False, server_default=_ZERO),
     Column("cached_tokens", Integer, nullable=False, server_default=_ZERO),
+    Column("cache_write_tokens", Integer, nullable=False, server_default=_ZERO),
+    Column("reasoning_tokens", Integer, nullable=False, server_default=_ZERO),
+    # Held in the job's row and the month's until it is told what the call cost, or the row is settled; NULL where the
+    # price is unknown.
+    Column("reserved_usd", Numeric(18, 8)),
+    # The reservation became the cost: nobody knows better.
+    _at("settled_at"),
+    # Answered from an earlier call of the owner's: no provider was asked.
+    Column("reused", Boolean, nullable=False, server_default=text("false")),
+    # An answer that would not do and why, for the turn that shows the model its error; gone when the job ends.
+    Column("refused_answer", Text),
+    Column("refused_because", ARRAY(Text)),
     Column("usd", Numeric(18, 8)),
     Column("latency_ms", Integer),
     Column("first_token_ms", Integer),
@@ -171,6 +207,42 @@ attempts = Table(
     ),
     Index("ix_attempts_job_id_step_revision", "job_id", "step", "revision"),
     Index("ix_attempts_owner_id_started_at", "owner_id", "started_at"),
+    Index(
+        "ix_attempts_to_settle",
+        "started_at",
+        postgresql_where=text(
+            "outcome NOT IN ('open', 'ok') AND usd IS NULL AND settled_at IS NULL AND reserved_usd IS NOT NULL"
+        ),
+    ),
+)
+
+# Answers that the same request of the same owner may be given again. They go with the job that paid for them.
+results = Table(
+    "results",
+    metadata,
+    Column("owner_id", Uuid, ForeignKey("owners.id", ondelete="CASCADE"), nullable=False),
+    # SHA-256 of the model, the prompt with its version, and the form of the answer.
+    Column("key", Text, nullable=False),
+    Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("output", JSONB, nullable=False),
+    _at("created_at", required=True),
+    PrimaryKeyConstraint("owner_id", "key"),
+    Index(None, "job_id"),
+)
+
+# Providers that fail over and over; all workers read it before they ask.
+cooldowns = Table(
+    "cooldowns",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    # In a row.
+    Column("failures", Integer, nullable=False),
+    # Nobody asks before this; NULL while it is asked as usual.
+    _at("until"),
+    # One call may find out whether it is back; whoever makes it has until then.
+    _at("probing_until"),
+    Column("error_type", Text, nullable=False),
+    _at("updated_at", required=True),
 )
 
 events = Table(

@@ -8,6 +8,7 @@ model asks again without old thinking blocks. So the rule stands at the HTTP cli
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import httpx2
 from pydantic_ai.models import StreamedResponse
@@ -19,6 +20,10 @@ _CONNECT_SECONDS = 10.0
 _CONNECTIONS = 512
 """One call holds one connection; a worker's slots are the limit that matters, and they are fewer."""
 _KEPT_ALIVE = 100
+_WRITES = ".send_request_headers.started"
+"""What the client tells when it is connected and begins to write."""
+_REASONING = ("reasoning_tokens", "thinking_tokens", "thoughts_tokens")
+"""What OpenAI's protocol, Anthropic and Gemini call them."""
 
 
 class SecondRequest(Exception):
@@ -30,6 +35,8 @@ class Exchange:
     """What is known of a call's request and answer so far."""
 
     sent: bool = False
+    written: bool = False
+    """It was connected, and something of the request may have arrived."""
     again: bool = False
     """A second request was refused."""
     response: httpx2.Response | None = None
@@ -44,14 +51,32 @@ class Exchange:
 
     @property
     def usage(self) -> Usage:
-        """What the provider reported so far. pydantic-ai's input tokens include the cached ones, for both
-        providers: Anthropic reports them apart, Gemini among the prompt's."""
+        """What the provider reported so far.
+
+        pydantic-ai's input tokens include those of the cache, read and written, for all providers: Anthropic reports
+        them apart, the others among the prompt's. Its output tokens include the reasoning ones.
+        """
         if self.stream is None:
             return Usage()
         used = self.stream.usage
         return Usage(
-            input_tokens=used.input_tokens, output_tokens=used.output_tokens, cached_tokens=used.cache_read_tokens
+            input_tokens=used.input_tokens,
+            output_tokens=used.output_tokens,
+            cached_tokens=used.cache_read_tokens,
+            cache_write_tokens=used.cache_write_tokens,
+            reasoning_tokens=max(used.details.get(name, 0) for name in _REASONING),
         )
+
+    @property
+    def told(self) -> bool:
+        """Whether what the provider bills is known: nothing without a request or for an error, else what it reported
+        when it said why the answer ends."""
+        if not self.written or self.status not in (None, 200):
+            return True
+        if self.stream is None:
+            return False
+        details = self.stream.provider_details or {}
+        return "finish_reason" in details or self.stream.finish_reason == "content_filter"
 
     async def aclose(self) -> None:
         """Close the connection unless the answer was read to its end; then it goes back to the pool.
@@ -67,11 +92,16 @@ CURRENT: ContextVar[Exchange] = ContextVar("exchange")
 
 
 async def _admit(request: httpx2.Request) -> None:
+    async def trace(event: str, info: dict[str, Any]) -> None:
+        if event.endswith(_WRITES):
+            exchange.written = True
+
     exchange = CURRENT.get()
     if exchange.sent:
         exchange.again = True
         raise SecondRequest
     exchange.sent = True
+    request.extensions["trace"] = trace
     # Set here because google-genai passes one number for all four. How long a model may be silent is the caller's
     # business, so reading and waiting for the pool have no limit of their own.
     request.extensions["timeout"] = {"connect": _CONNECT_SECONDS, "read": None, "write": None, "pool": None}

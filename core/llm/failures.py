@@ -1,6 +1,12 @@
-"""Which of our error codes a failed call has: by exception type and HTTP status, never by text."""
+"""Which of our error codes a failed call has: by exception type and HTTP status, never by text.
 
-from datetime import timedelta
+What a status means, and what follows from a code, stands in `core.contracts.errors`.
+"""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,9 +24,11 @@ from pydantic_ai.exceptions import (
     UserError,
 )
 
-from core.contracts.errors import ErrorType
+from core.contracts.errors import ErrorType, of_status
+from core.contracts.models import context_window
 from core.llm.exchange import Exchange
 from core.llm.provider import ModelFailure
+from core.redaction import redact_text
 
 _MESSAGE_LIMIT = 500
 _PATIENCE = timedelta(seconds=60)
@@ -38,46 +46,66 @@ _CATEGORIES: tuple[tuple[type[ModelAPIError], ErrorType], ...] = (
     (ModelUnavailableError, ErrorType.OVERLOADED),
 )
 
-# https://platform.claude.com/docs/en/api/errors, https://ai.google.dev/gemini-api/docs/troubleshooting
-_STATUSES = {
-    401: ErrorType.MODEL_AUTH,
-    403: ErrorType.MODEL_AUTH,
-    413: ErrorType.PROMPT_TOO_LONG,
-    429: ErrorType.RATE_LIMITED,
-    503: ErrorType.OVERLOADED,
-    529: ErrorType.OVERLOADED,
-}
 
+def failure_of(error: Exception, exchange: Exchange, model: str, secrets: Sequence[str] = ()) -> ModelFailure | None:
+    """The typed failure of a call to `provider:model`; None for an error of our own, which must be raised as it is.
 
-def of_status(status: int) -> ErrorType:
-    """The code of an HTTP status that is not 200."""
-    if status in _STATUSES:
-        return _STATUSES[status]
-    return ErrorType.MODEL_BAD_REQUEST if 400 <= status < 500 else ErrorType.PROVIDER_ERROR
-
-
-def failure_of(error: Exception, exchange: Exchange, model: str) -> ModelFailure | None:
-    """The typed failure of a call to `provider:model`; None for an error of our own, which must be raised as it is."""
+    A provider may quote in its message what it was sent, the key included: `secrets` are taken out.
+    """
     kind = _kind_of(error, exchange)
     if kind is None:
         return None
-    retry_after = error.retry_after if isinstance(error, ModelAPIError) else None
-    status = error.status_code if isinstance(error, ModelHTTPError) else exchange.status
+    wait = _asked_to_wait(error, exchange)
+    status = exchange.status
+    if isinstance(error, ModelHTTPError) and status in (None, 200):
+        # An error event in a stream has one of its own.
+        status = error.status_code
     details: dict[str, Any] = {"model": model, "exception": type(error).__name__}
     if status is not None:
         details["status"] = status
-    too_long = retry_after is not None and retry_after > _PATIENCE.total_seconds()
+    if kind is ErrorType.PROMPT_TOO_LONG:
+        details["context_window"] = context_window(model)
+    too_long = wait is not None and wait > _PATIENCE.total_seconds()
     failure = ModelFailure(
         kind,
-        f"{model}: {_message_of(error)}"[:_MESSAGE_LIMIT],
+        f"{model}: {redact_text(without(secrets, _message_of(error)))}"[:_MESSAGE_LIMIT],
         answered=exchange.response is not None,
         usage=exchange.usage,
-        retry_after=None if retry_after is None or too_long else timedelta(seconds=retry_after),
+        retry_after=None if wait is None or too_long else timedelta(seconds=wait),
         details=details,
     )
     # Waiting does not help against a quota that is used up, or not soon: the next model is asked.
     failure.final = too_long or isinstance(error, ModelQuotaExceededError)
     return failure
+
+
+def without(secrets: Sequence[str], text: str) -> str:
+    """The text with each secret replaced, wherever it stands."""
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "[redacted]")
+    return text
+
+
+def _asked_to_wait(error: Exception, exchange: Exchange) -> float | None:
+    """Seconds that the provider asks us to wait: in its error's body (Gemini), or in the header."""
+    if isinstance(error, ModelAPIError) and error.retry_after is not None:
+        return error.retry_after
+    said = "" if exchange.response is None else exchange.response.headers.get("retry-after", "")
+    try:
+        seconds = float(said)
+    except ValueError:
+        return _until(said)
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _until(said: str) -> float | None:
+    """Seconds from now to an HTTP date, zero for one that is past; None for anything else."""
+    try:
+        date = parsedate_to_datetime(said)
+    except ValueError:
+        return None
+    date = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
 def _kind_of(error: Exception, exchange: Exchange) -> ErrorType | None:

@@ -25,7 +25,7 @@ class GoogleProvider(StreamingProvider):
     name = "google"
 
     def __init__(self, api_key: str, base_url: str | None = None, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> None:
-        super().__init__(timeouts)
+        super().__init__(timeouts, api_key)
         self._client = GoogleClient(
             api_key=api_key,
             base_url=base_url or _GOOGLE_URL,

@@ -1,7 +1,7 @@
 """What the gateway asks of a provider: one call, one request on the wire, one typed answer or one typed failure."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
@@ -23,21 +23,46 @@ class Prompt:
     system: str
     user: str
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    shared: str = ""
+    """The beginning of the user's turn that other calls of the job have too: with `system` a prefix to be cached."""
 
     @property
     def characters(self) -> int:
         """Length of all that is sent as text."""
-        return len(self.system) + len(self.user)
+        return len(self.system) + len(self.shared) + len(self.user)
+
+
+@dataclass(frozen=True)
+class Repair:
+    """An answer that would not do, and why: shown to the model that gave it, once."""
+
+    answer: str
+    errors: tuple[str, ...]
+
+
+Watch = Callable[[Callable[[], str | None]], None]
+"""Hears that more of an answer has come. What it is given makes the answer's JSON so far, broken off anywhere."""
+
+
+@dataclass
+class Tally:
+    """What a call has used as far as its provider said, however it ended. `told`: that is all that can be billed."""
+
+    usage: Usage = field(default_factory=Usage)
+    told: bool = True
 
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """One request to one model. `model` is without its provider's name."""
+    """One request to one model. `model` is without its provider's name. The provider keeps the `tally`."""
 
     model: str
     prompt: Prompt
     output: type[T]
     max_output_tokens: int = 8_192
+    repair: Repair | None = None
+    watch: Watch | None = None
+    tally: Tally = field(default_factory=Tally, compare=False)
 
 
 @dataclass(frozen=True)
@@ -52,7 +77,7 @@ class Reply(Generic[T]):
 
 class ModelFailure(AtelierError):
     """A call that failed. `answered` says whether the provider got the request and answered, so may bill it;
-    `usage` is what it reported before it failed."""
+    `usage` is what it reported before it failed; `refused` is the answer that would not do, to be shown in a repair."""
 
     def __init__(
         self,
@@ -63,9 +88,11 @@ class ModelFailure(AtelierError):
         usage: Usage | None = None,
         retry_after: timedelta | None = None,
         details: dict[str, Any] | None = None,
+        refused: str | None = None,
     ) -> None:
         super().__init__(type, message, details=details, retry_after=retry_after)
         self.answered = answered
+        self.refused = refused
         self.usage = usage or Usage()
 
 

@@ -29,7 +29,7 @@ MODEL = "anthropic:claude-haiku-4-5"
 
 
 async def opened(ledger: Ledger, key: StepKey, model: str = MODEL) -> Opened:
-    row = await ledger.open(key, attempt=1, model=model, prompt=PROMPT, simulated=False)
+    row = await ledger.open(key, attempt=1, model=model, prompt=PROMPT, simulated=False, reserve=None)
     assert isinstance(row, Opened)
     return row
 
@@ -41,7 +41,8 @@ async def test_a_step_is_stored_with_its_cost_and_its_event_and_never_opened_aga
     ledger, key = Ledger(database), step_key(job, account.owner_id, total_steps=4)
     first = await opened(ledger, key)
     assert await ledger.close_stored(key, first.attempt_id, SPENT, '{"n": 1}', [], data={}) == '{"n": 1}'
-    assert await ledger.open(key, attempt=2, model=MODEL, prompt=PROMPT, simulated=False) == Stored('{"n": 1}')
+    again = await ledger.open(key, attempt=2, model=MODEL, prompt=PROMPT, simulated=False, reserve=None)
+    assert again == Stored('{"n": 1}')
     row = await one(database, "SELECT * FROM jobs")
     assert (row["cost_usd"], row["input_tokens"], row["steps_done"], row["total_steps"]) == (Decimal("0.25"), 100, 1, 4)
     assert [event["type"] for event in await rows(database, "SELECT type FROM events ORDER BY seq")] == [
@@ -80,6 +81,17 @@ async def test_failures_are_counted_by_model_and_run(database: Database, account
     assert (await opened(ledger, key.model_copy(update={"run": 2}))).failures == 0
 
 
+async def test_what_our_own_parts_break_is_no_failure_of_the_models(database: Database, account: Account) -> None:
+    job = await begin(database, account.owner_id)
+    ledger, key = Ledger(database), step_key(job, account.owner_id)
+    for ours in (ErrorType.INTERNAL, ErrorType.STORE_UNAVAILABLE, ErrorType.OUTPUT_INVALID):
+        row = await opened(ledger, key)
+        assert row.failures == 0
+        error = AtelierError(ours, "It broke.")
+        await ledger.close_failed(key, row.attempt_id, SPENT, Outcome.FAILED, answered=True, error=error)
+    assert (await opened(ledger, key)).failures == 1
+
+
 async def test_nothing_is_paid_for_a_job_that_ended_or_is_in_another_run(database: Database, account: Account) -> None:
     job = await begin(database, account.owner_id)
     ledger, key = Ledger(database), step_key(job, account.owner_id)
@@ -88,7 +100,7 @@ async def test_nothing_is_paid_for_a_job_that_ended_or_is_in_another_run(databas
             async with database.transaction() as connection:
                 await RunRepository(connection).finish(FinishJob(job_id=job, run=1, status=JobStatus.CANCELLED))
         with pytest.raises(AtelierError, match="nothing is paid for it"):
-            await ledger.open(late, attempt=1, model=MODEL, prompt=PROMPT, simulated=False)
+            await ledger.open(late, attempt=1, model=MODEL, prompt=PROMPT, simulated=False, reserve=None)
     assert await rows(database, "SELECT 1 FROM attempts") == []
 
 
@@ -159,7 +171,7 @@ async def test_a_job_that_was_deleted_takes_no_step_and_keeps_the_amount(databas
         await ledger.close_stored(key, row.attempt_id, SPENT, "{}", [], data={})
     assert late.value.type is ErrorType.NOT_FOUND
     with pytest.raises(AtelierError, match="nothing is paid for it"):
-        await ledger.open(key, attempt=2, model=MODEL, prompt=PROMPT, simulated=False)
+        await ledger.open(key, attempt=2, model=MODEL, prompt=PROMPT, simulated=False, reserve=None)
     left = await one(database, "SELECT outcome, usd, detached, error_message FROM attempts")
     assert left == {"outcome": "superseded", "usd": Decimal("0.25"), "detached": True, "error_message": None}
 

@@ -96,6 +96,23 @@ async def test_ten_cuts_while_two_write(api: Api, client: httpx.AsyncClient, dat
     await until(lambda: api.deps.events.subscribers == 0)
 
 
+async def test_unfinished_text_and_budgets_are_told(client: httpx.AsyncClient, database: Database) -> None:
+    job_id = await submitted(client, budget_usd=1)
+    piece = {"step": "section s1", "attempt_id": "a", "offset": 4, "text": "Zwölf Räder\n\n"}
+    figures = {"percent": 80, "spent_usd": 0.8, "reserved_usd": 0.1, "budget_usd": 1.0}
+    async with database.transaction() as connection:
+        await EventRepository(connection).append(job_id, EventType.STEP_TEXT, "text:a:4", piece)
+        await EventRepository(connection).append(job_id, EventType.BUDGET, "budget:1:80", figures)
+    raised = await client.post(f"/v1/jobs/{job_id}/budget", json={"add_usd": 0.5})
+    assert raised.status_code == 202
+    await _end(database, job_id)
+    async with client.stream("GET", _url(job_id)) as response:
+        got = [event async for event in _events(response)]
+    assert [event.type for event in got][1:-1] == ["step.text", "job.budget", "job.budget_raised"]
+    assert [piece.items() <= got[1].data.items(), figures.items() <= got[2].data.items()] == [True, True]
+    assert (got[3].data["add_usd"], got[3].data["budget_usd"]) == (0.5, 1.5)
+
+
 async def _kill_listener(database: Database) -> int:
     async with database.transaction() as connection:
         killed = await connection.execute(

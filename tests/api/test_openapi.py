@@ -8,7 +8,7 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from api import document_examples, examples
+from api import document_examples, examples, money_examples
 from api.app import create_app
 from api.document_schemas import (
     DocumentList,
@@ -20,6 +20,15 @@ from api.document_schemas import (
     RegenerateSection,
     VersionList,
     WholeVersionView,
+)
+from api.money_schemas import (
+    BudgetRaise,
+    CallList,
+    Estimates,
+    MonthlyBudget,
+    MonthView,
+    ProviderList,
+    UsageView,
 )
 from api.schemas import (
     ArtifactList,
@@ -97,6 +106,13 @@ def test_every_operation_is_told(document: dict[str, Any]) -> None:
         "GET /v1/jobs/{job_id}/artifacts",
         "GET /v1/artifacts/{artifact_id}",
         "HEAD /v1/artifacts/{artifact_id}",
+        "POST /v1/jobs/{job_id}/budget",
+        "GET /v1/me/budget",
+        "PUT /v1/me/budget",
+        "POST /v1/estimates",
+        "GET /v1/jobs/{job_id}/calls",
+        "GET /v1/usage",
+        "GET /v1/providers",
         "GET /v1/health/live",
         "GET /v1/health/ready",
     }
@@ -158,6 +174,13 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
         (RegenerateSection, document_examples.REGENERATION),
         (EditSection, document_examples.SECTION_EDIT),
         (JobView, document_examples.REVISION),
+        (BudgetRaise, money_examples.RAISE),
+        (MonthlyBudget, money_examples.MONTHLY),
+        (MonthView, money_examples.MONTH),
+        (Estimates, money_examples.ESTIMATES),
+        (CallList, money_examples.CALLS),
+        (UsageView, money_examples.USAGE),
+        (ProviderList, money_examples.PROVIDERS),
         (Live, examples.LIVE),
         (Ready, examples.READY),
         (Ready, examples.NOT_READY),

@@ -55,6 +55,26 @@ async def test_a_section_is_regenerated_by_a_child_job(
     ]
 
 
+async def test_a_regeneration_may_have_a_budget(start_api: StartApi, database: Database, account: Account) -> None:
+    api = start_api(background=False, anthropic_api_key="k", anthropic_model="claude-of-tomorrow")
+    first = await Shelf(database, api.deps.store, account.owner_id).write()
+    path = f"/v1/documents/{first.document_id}/sections/s1/regenerate"
+    key = {"Idempotency-Key": "once"}
+    body = {"budget_usd": 0.5, "models": ["anthropic:claude-haiku-4-5"]}
+    async with httpx.AsyncClient(base_url=api.url, headers=account.headers) as client:
+        before = await counts(database)
+        problem(await client.post(path, json={"budget_usd": 0.5}, headers=key), 422, "price_unknown")
+        assert await counts(database) == before
+        job = await _submitted(await client.post(path, json=body, headers=key))
+        assert (job.cost.budget_usd, job.cost.estimate) == (0.5, None)
+        assert (await _submitted(await client.post(path, json=body, headers=key))).id == job.id
+        for other in ({**body, "budget_usd": 0.6}, {"models": body["models"]}):
+            problem(await client.post(path, json=other, headers=key), 409, "idempotency_mismatch")
+        await set_status(database, job.id, "completed")
+        unlimited = await _submitted(await client.post(path))
+        assert unlimited.cost.budget_usd is None
+
+
 async def test_a_base_of_ones_own_choice(client: httpx.AsyncClient, shelf: Shelf, database: Database) -> None:
     first = await shelf.write()
     second = await shelf.write(an_article("Only one."), document_id=first.document_id, parent=1)
@@ -174,6 +194,8 @@ BODIES: list[tuple[str, str, object, list[str]]] = [
     ("regenerate", "huge base", {"base": 2**31}, ["base"]),
     ("regenerate", "base as text", {"base": "first"}, ["base"]),
     ("regenerate", "no models", {"models": []}, ["models"]),
+    ("regenerate", "no budget", {"budget_usd": 0}, ["budget_usd"]),
+    ("regenerate", "budget as text", {"budget_usd": "0.5"}, ["budget_usd"]),
     ("regenerate", "unknown field", {"title": "T"}, ["title"]),
     ("regenerate", "a list", [], [""]),
     ("regenerate", "null", None, [""]),

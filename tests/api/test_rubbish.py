@@ -57,7 +57,13 @@ BODIES: list[tuple[str, object, str, list[str]]] = [
     ("two lengths", longform(target_words=900, target_pages=3), "invalid_request", ["input"]),
     ("unknown format", longform(formats=["tiff"]), "invalid_request", ["input.formats.0"]),
     ("unknown input field", longform(colour="red"), "invalid_request", ["input.colour"]),
-    ("budget", {**LONGFORM, "budget_usd": 3}, "invalid_request", ["budget_usd"]),
+    ("no budget", {**LONGFORM, "budget_usd": 0}, "invalid_request", ["budget_usd"]),
+    ("a debt", {**LONGFORM, "budget_usd": -3}, "invalid_request", ["budget_usd"]),
+    ("a fortune", {**LONGFORM, "budget_usd": 1_000_001}, "invalid_request", ["budget_usd"]),
+    ("endless money", {**LONGFORM, "budget_usd": 10**4000}, "invalid_request", ["budget_usd"]),
+    ("money in words", {**LONGFORM, "budget_usd": "3"}, "invalid_request", ["budget_usd"]),
+    ("money that is true", {**LONGFORM, "budget_usd": True}, "invalid_request", ["budget_usd"]),
+    ("less than counts", {**LONGFORM, "budget_usd": 1e-9}, "invalid_request", ["budget_usd"]),
     ("webhook", {**LONGFORM, "webhook_url": "http://x"}, "invalid_request", ["webhook_url"]),
     ("empty title", {**LONGFORM, "title": " "}, "invalid_request", ["title"]),
     ("long title", {**LONGFORM, "title": "t" * 201}, "invalid_request", ["title"]),
@@ -173,6 +179,7 @@ ROUTES = [
     ("DELETE", "/v1/jobs/{id}"),
     ("GET", "/v1/jobs/{id}/events"),
     ("GET", "/v1/jobs/{id}/artifacts"),
+    ("GET", "/v1/jobs/{id}/calls"),
     ("POST", "/v1/jobs/{id}/cancel"),
     ("POST", "/v1/jobs/{id}/pause"),
     ("POST", "/v1/jobs/{id}/resume"),
@@ -236,12 +243,14 @@ async def test_wrong_methods_and_routes(client: httpx.AsyncClient) -> None:
         ("DELETE", "/v1/jobs", "GET, POST"),
         ("POST", f"/v1/jobs/{UNKNOWN}", "DELETE, GET, PATCH"),
         ("GET", f"/v1/jobs/{UNKNOWN}/cancel", "POST"),
+        ("GET", f"/v1/jobs/{UNKNOWN}/budget", "POST"),
+        ("DELETE", "/v1/me/budget", "GET, PUT"),
         ("POST", f"/v1/artifacts/{UNKNOWN}", "GET, HEAD"),
     ]:
         response = await client.request(method, path)
         problem(response, 405, "method_not_allowed")
         assert response.headers["allow"] == allowed
-    for path in ("/", "/v1", "/v1/jobs/", "/v2/jobs", f"/v1/jobs/{UNKNOWN}/budget", "/%00", "/" + "a" * 5_000):
+    for path in ("/", "/v1", "/v1/jobs/", "/v2/jobs", f"/v1/jobs/{UNKNOWN}/costs", "/%00", "/" + "a" * 5_000):
         problem(await client.get(path), 404, "not_found")
 
 

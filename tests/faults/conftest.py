@@ -36,8 +36,12 @@ def wire() -> Iterator[WireProvider]:
         wire.assert_clean()
 
 
+Far = Literal["anthropic", "gemini", "ollama"]
+"""Whose protocols the wire speaks."""
+
+
 @pytest.fixture
-def providers() -> tuple[Literal["anthropic", "gemini"], ...]:
+def providers() -> tuple[Far, ...]:
     """Whose models are configured. One by default, as each SDK takes a worker a second or two to import."""
     return ("gemini",)
 
@@ -48,7 +52,7 @@ def stack(
     database_url: str,
     namespace: Namespace,
     wire: WireProvider,
-    providers: tuple[Literal["anthropic", "gemini"], ...],
+    providers: tuple[Far, ...],
     tmp_path: Path,
 ) -> Iterator[Stack]:
     """API and worker processes that ask the wire's models."""

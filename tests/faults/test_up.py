@@ -171,7 +171,7 @@ def test_it_comes_up_once_stops_in_order_goes_on_and_mends_what_dies(machine: Ma
     assert [said.index(part) for part in order] == sorted(said.index(part) for part in order), said
     assert "Killed" not in said
     assert not (machine.home / "up.json").exists()
-    assert 1 <= machine.calls() <= 1 + SECTIONS
+    assert 1 <= machine.calls() < CALLS, "it stopped before the end"
 
     away = machine.run("jobs")
     assert away.returncode == 1

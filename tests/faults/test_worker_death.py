@@ -4,6 +4,8 @@ import asyncio
 import threading
 from functools import partial
 
+import pytest
+
 from core.db.engine import Database
 from tests.faults.conftest import BEHIND_CACHE, CALLS, Holding, drop, until_held
 from tests.support.audit import Audit
@@ -15,12 +17,13 @@ from tests.support.wire_messages import WireRequest, hang
 STEPS = ("decompose", "section s2", "assemble", "export pdf")
 
 
-async def test_killed_before_each_kind_of_step_is_stored_twice_over(
-    stack: Stack, user: User, database: Database, holding: Holding, wire: WireProvider, audit: Audit
+@pytest.mark.parametrize("deaths", [1, pytest.param(2, marks=pytest.mark.faults)])
+async def test_killed_before_each_kind_of_step_is_stored(
+    stack: Stack, user: User, database: Database, holding: Holding, wire: WireProvider, audit: Audit, deaths: int
 ) -> None:
     jobs = [(await user.submit(input={"topic": f"Held at {step}", "target_words": 600}))["id"] for step in STEPS]
     held = list(zip(jobs, STEPS, strict=True))
-    for _ in range(2):
+    for _ in range(deaths):
         async with holding(*held):
             worker = stack.worker(wait=False)
             waiting = await until_held(database, len(held))
@@ -31,8 +34,8 @@ async def test_killed_before_each_kind_of_step_is_stored_twice_over(
         await user.until(job, "completed")
     # What was answered and not stored is asked again, once a death; what was stored is not.
     unknown = await rows(database, "SELECT step, count(*) FROM attempts WHERE outcome = 'unknown' GROUP BY step")
-    assert {row["step"]: row["count"] for row in unknown} == {"decompose": 2, "section s2": 2}
-    assert len(wire.requests) == len(jobs) * CALLS + 4
+    assert {row["step"]: row["count"] for row in unknown} == {"decompose": deaths, "section s2": deaths}
+    assert len(wire.requests) == len(jobs) * CALLS + 2 * deaths
     await audit.check()
 
 

@@ -137,6 +137,34 @@ async def cached(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform)
     return await start(client, request())
 
 
+async def over_budget(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """Two sections are refused for want of budget; raised too little at first, then enough."""
+    refused = {"which": "job", "budget_usd": 0.01, "spent_usd": 0.009, "reserved_usd": 0.0, "needed_usd": 0.002}
+    error = AtelierError(ErrorType.BUDGET_EXCEEDED, "The budget does not allow it.", details=refused)
+    longform.failures |= {"section s2": error, "section s3": error}
+    handle = await start(client, request())
+    await jobs.until_said("waiting_for_budget")
+    await handle.signal("control_changed", Control(seq=1, budget=1))
+    await jobs.until_said("waiting_for_budget", 2)
+    longform.failures.clear()
+    await handle.signal("control_changed", Control(seq=2, budget=2))
+    return handle
+
+
+async def too_long(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """The prompt of a section is too long for the first model; the second has a larger window."""
+    longform.failures[f"section s2 {HAIKU}"] = AtelierError(
+        ErrorType.PROMPT_TOO_LONG, "The prompt is too long.", details={"context_window": 200_000, "attempts": 1}
+    )
+    return await start(client, request())
+
+
+async def prefix_first(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """The first section is drafted before the other four, which find its beginning in the model's cache."""
+    longform.sections, longform.shares_prefix = 5, True
+    return await start(client, request())
+
+
 async def regenerated(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
     """A child job writes a section anew."""
     return await start(client, revision())
@@ -167,6 +195,9 @@ SCENARIOS: dict[str, Scenario] = {
     "longform-cancelled-in-review": cancelled_in_review,
     "longform-improved": improved,
     "longform-cached": cached,
+    "longform-over-budget": over_budget,
+    "longform-too-long": too_long,
+    "longform-prefix-first": prefix_first,
     "longform-revision-regenerated": regenerated,
     "longform-revision-edited": edited,
     "longform-revision-restored": restored,

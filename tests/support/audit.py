@@ -4,7 +4,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from sqlalchemy import Row, text
@@ -18,6 +18,7 @@ from core.contracts.jobs import ENDED, ENDING_EVENTS, JobStatus
 from core.contracts.names import workflow_id
 from core.db.engine import Database
 from core.db.repositories.artifacts import ArtifactRepository
+from core.ledger.prices import price
 from tests.support.stack import eventually
 from tests.support.wire import WireProvider
 from worker.registry import WORKFLOWS
@@ -43,6 +44,9 @@ FITTING = {
 WAITING = {JobStatus.PAUSED, JobStatus.WAITING_FOR_INPUT, JobStatus.WAITING_FOR_BUDGET}
 
 
+TABLES = ("jobs", "steps", "attempts", "events", "artifacts", "spending")
+
+
 @dataclass
 class Audit:
     """What is read, and what was found wrong."""
@@ -58,7 +62,7 @@ class Audit:
 
     async def check(self) -> None:
         """Read all, and fail with everything that does not add up."""
-        tables = {name: await self._rows(name) for name in ("jobs", "steps", "attempts", "events", "artifacts")}
+        tables = {name: await self._rows(name) for name in TABLES}
         jobs = {row.id: row for row in tables["jobs"]}
         for job in jobs.values():
             self._check_state(job)
@@ -66,7 +70,10 @@ class Audit:
         self._check_steps(jobs, tables["steps"], tables["attempts"])
         self._check_events(jobs, tables["events"], tables["steps"])
         self._check_costs(jobs, tables["attempts"])
+        self._check_months(tables["spending"], tables["attempts"])
+        self._check_refusals(jobs, tables["attempts"])
         self._check_requests(tables["attempts"])
+        self._check_bills(tables["attempts"])
         await self._check_artifacts(tables["artifacts"], tables["steps"])
         assert not self.wrong, "the auditor found:\n- " + "\n- ".join(self.wrong)
 
@@ -181,12 +188,48 @@ class Audit:
                 self._expect(
                     getattr(job, of_job) == total, f"job {job.id}: {of_job} is {getattr(job, of_job)}, not {total}"
                 )
+            held = _held(own)
+            self._expect(job.reserved_usd == held, f"job {job.id} holds {job.reserved_usd}, its attempts {held}")
+            self._expect(
+                job.budget_usd is None or job.cost_usd + job.reserved_usd <= job.budget_usd,
+                f"job {job.id} passed its budget: {job.cost_usd} + {job.reserved_usd} of {job.budget_usd}",
+            )
+
+    def _check_months(self, months: Iterable[Row[Any]], attempts: Iterable[Row[Any]]) -> None:
+        made = defaultdict(list)
+        for attempt in attempts:
+            # Those of deleted jobs too.
+            made[attempt.owner_id, attempt.started_at.astimezone(UTC).date().replace(day=1)].append(attempt)
+        for month in months:
+            own = made.pop((month.owner_id, month.month), [])
+            spent, held = sum((attempt.usd or 0) for attempt in own), _held(own)
+            self._expect(
+                (month.spent_usd, month.reserved_usd) == (spent, held),
+                f"{month.month} has spent {month.spent_usd} and holds {month.reserved_usd}, not {spent} and {held}",
+            )
+            self._expect(
+                month.budget_usd is None or month.spent_usd + month.reserved_usd <= month.budget_usd,
+                f"{month.month} passed its budget: {month.spent_usd} + {month.reserved_usd} of {month.budget_usd}",
+            )
+        for (owner, first), own in made.items():
+            free = not any(attempt.usd or attempt.reserved_usd for attempt in own)
+            self._expect(free, f"{first} of {owner} has attempts that cost something, and no row")
+
+    def _check_refusals(self, jobs: dict[Any, Row[Any]], attempts: Iterable[Row[Any]]) -> None:
+        """An answer that would not do is kept to be repaired, and no longer."""
+        for attempt in attempts:
+            job = jobs.get(attempt.job_id)
+            alive = job is not None and JobStatus(job.status) not in ENDED
+            self._expect(
+                alive or (attempt.refused_answer is None and attempt.refused_because is None),
+                f"attempt {attempt.id} keeps an answer to be repaired although its job ended",
+            )
 
     def _check_requests(self, attempts: Iterable[Row[Any]]) -> None:
         """closed ≤ requests the provider answered ≤ closed + unknown."""
         if not self.wires:
             return
-        real = [attempt for attempt in attempts if not attempt.simulated]
+        real = [attempt for attempt in attempts if not attempt.simulated and not attempt.reused]
         closed = sum(attempt.answered for attempt in real)
         unknown = sum(not attempt.answered for attempt in real)
         answered = sum(request.status is not None for wire in self.wires for request in wire.requests)
@@ -194,6 +237,24 @@ class Audit:
             closed <= answered <= closed + unknown,
             f"the ledger closed {closed} answered attempts and {unknown} others; the providers answered {answered}",
         )
+
+    def _check_bills(self, attempts: Iterable[Row[Any]]) -> None:
+        """What the providers charge ≤ what is spent and held; of tokens the ledger has no more than were billed."""
+        real = [attempt for attempt in attempts if not attempt.simulated and not attempt.reused]
+        requests = [request for wire in self.wires for request in wire.requests]
+        for model in {f"{request.provider}:{request.model}" for request in requests}:
+            own = [attempt for attempt in real if attempt.model == model]
+            bills = [request.billed for request in requests if f"{request.provider}:{request.model}" == model]
+            prices = [price(model, bill) for bill in bills]
+            if None in prices:
+                continue
+            billed = sum(usd for usd in prices if usd is not None)
+            counted = sum(attempt.usd or 0 for attempt in own) + _held(own)
+            self._expect(billed <= counted, f"{model}: billed {billed}, spent and held {counted}")
+            told = [attempt for attempt in own if attempt.usd is not None and attempt.settled_at is None]
+            for name in ("input_tokens", "output_tokens"):
+                here, there = sum(getattr(row, name) for row in told), sum(getattr(bill, name) for bill in bills)
+                self._expect(here <= there, f"{model}: the ledger has {here} {name}, the provider billed {there}")
 
     async def _check_artifacts(self, artifacts: Iterable[Row[Any]], steps: Iterable[Row[Any]]) -> None:
         known = {(str(row.owner_id), row.sha256): row.size for row in artifacts}
@@ -210,6 +271,16 @@ class Audit:
         await self.store.sweep(referenced, timedelta(0))
         stored = {(item.owner_id, item.sha256): item.size async for item in self.store.keys()}  # noqa: SIM118
         self._expect(stored == known, f"bytes and rows differ: {set(stored.items()) ^ set(known.items())}")
+
+
+def _held(attempts: Iterable[Row[Any]]) -> Any:
+    """What is reserved for attempts of which nobody has told what they cost: they are under way, or were lost, broken
+    off or cut, and are not settled."""
+    return sum(
+        attempt.reserved_usd or 0
+        for attempt in attempts
+        if attempt.usd is None and attempt.settled_at is None and attempt.outcome != "ok"
+    )
 
 
 def _refs(value: Any) -> Iterable[tuple[str, str]]:

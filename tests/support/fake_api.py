@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support.fake_documents import diff_view, document_view, refusal
+from tests.support.fake_money import CALLS, Purse
 
 Json = dict[str, Any]
 KEY = "atl_a-key-for-tests"
@@ -39,7 +40,16 @@ def make_job(number: int, **changes: Any) -> Json:
             "percentage": 25.0,
             "eta_seconds": 12.0,
         },
-        "cost": {"usd": 0.0123, "input_tokens": 1000, "output_tokens": 500, "cached_tokens": 0},
+        "cost": {
+            "usd": 0.0123,
+            "input_tokens": 1000,
+            "output_tokens": 500,
+            "cached_tokens": 0,
+            "minutes": 0.1,
+            "reserved_usd": 0.0,
+            "budget_usd": None,
+            "estimate": None,
+        },
         "waiting_for": None,
         "error": None,
         "result": None,
@@ -111,6 +121,9 @@ class FakeApi:
         self.outlines: dict[str, Json] = {}
         self.documents: dict[str, list[Json]] = {}
         """The versions of each, oldest first."""
+        self.purse = Purse()
+        self.calls = CALLS
+        """Of every job."""
         self.after_events: Json | None = None
         """What the followed job becomes when its last event is sent."""
         self.events = EVENTS
@@ -164,6 +177,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(None)
 
+    def do_PUT(self) -> None:
+        self.do_POST()
+
     def do_POST(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         self._answer(json.loads(self.rfile.read(length)) if length else None)
@@ -175,14 +191,17 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Authorization") != f"Bearer {KEY}":
             return self._problem(401, "unauthenticated", "A valid API key is needed.")
         parts = url.path.strip("/").split("/")[1:]
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
         if parts == ["jobs"] and self.command == "POST":
             return self._submit(body or {})
         if parts == ["jobs"]:
-            return self._list({name: values[0] for name, values in parse_qs(url.query).items()})
+            return self._list(query)
         if parts[0] == "artifacts":
             return self._send(200, self.fake.artifact, "application/pdf")
         if parts[0] == "documents":
-            return self._document(parts[1:], {name: values[0] for name, values in parse_qs(url.query).items()})
+            return self._document(parts[1:], query)
+        if parts[0] != "jobs":
+            return self._money(parts[0], body or {}, query)
         job = self.fake.jobs.get(parts[1])
         if job is None:
             return self._problem(404, "not_found", "There is no such job.")
@@ -190,9 +209,27 @@ class _Handler(BaseHTTPRequestHandler):
             return self._stream(job["id"])
         if parts[2:3] == ["outline"]:
             return self._outline(job, parts[3:], body or {})
+        if parts[2:] == ["calls"]:
+            return self._page(self.fake.calls, query)
+        if parts[2:] == ["budget"]:
+            return self._raise(job, body or {})
         if self.command == "POST":
             return self._act(job, parts[2])
         return self._json(200, job)
+
+    def _money(self, resource: str, body: Json, query: dict[str, str]) -> None:
+        purse = self.fake.purse
+        if resource == "me" and self.command == "PUT":
+            limit = body["monthly_usd"]
+            purse.monthly = None if limit is None else max(limit, purse.spent + purse.reserved)
+        answers = {"estimates": lambda: purse.estimates, "providers": lambda: purse.providers, "me": purse.month}
+        return self._json(200, purse.used(query) if resource == "usage" else answers[resource]())
+
+    def _raise(self, job: Json, body: Json) -> None:
+        if job["cost"]["budget_usd"] is None:
+            return self._problem(409, "invalid_state", "The job has no budget.")
+        job["cost"] = job["cost"] | {"budget_usd": job["cost"]["budget_usd"] + body["add_usd"]}
+        return self._json(202, job)
 
     def _submit(self, body: Json) -> None:
         if body["input"].get("target_words", 300) < 300:

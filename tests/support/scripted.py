@@ -23,6 +23,7 @@ from core.contracts.jobs import (
     JobRequest,
     JobResult,
     Output,
+    PaidRequest,
     SetStatus,
     StepRequest,
     StoreAnswer,
@@ -133,6 +134,10 @@ class ScriptedLongform(LongformActivities):
         self.sections = sections
         self.asked: Counter[str] = Counter()
         self.revisions: list[tuple[str, int]] = []
+        self.changed = asyncio.Condition()
+        self.shares_prefix = False
+        self.requests: list[PaidRequest] = []
+        """What models were asked."""
         self.gates: dict[str, asyncio.Event] = {}
         self.failures: dict[str, AtelierError] = {}
         self.reached: dict[str, asyncio.Event] = {}
@@ -149,6 +154,11 @@ class ScriptedLongform(LongformActivities):
         self.kept: list[KeepVersion] = []
         self.report: ExportReport | None = None
 
+    async def until_asked(self, step: str) -> None:
+        """Wait until a step was asked of a model: `step model`."""
+        async with self.changed, asyncio.timeout(20):
+            await self.changed.wait_for(lambda: self.asked[step] > 0)
+
     def hold(self, step: str) -> tuple[asyncio.Event, asyncio.Event]:
         """Make a step wait. The events: it was reached; it may go on."""
         self.gates[step], self.reached[step] = asyncio.Event(), asyncio.Event()
@@ -156,7 +166,11 @@ class ScriptedLongform(LongformActivities):
 
     async def _take(self, request: StepRequest, model: str = "") -> None:
         step = request.key.step
-        self.asked[f"{step} {model}".strip()] += 1
+        if isinstance(request, PaidRequest):
+            self.requests.append(request)
+        async with self.changed:
+            self.asked[f"{step} {model}".strip()] += 1
+            self.changed.notify_all()
         self.revisions.append((step, request.key.revision))
         if step in self.gates:
             self.reached[step].set()
@@ -182,7 +196,8 @@ class ScriptedLongform(LongformActivities):
     async def decompose_topic(self, request: DecomposeTopic) -> Decomposed:
         await self._take(request, request.model)
         self.instructions.append(request.instructions)
-        return plan(self.sections, f"Tidal mills {request.key.revision}")
+        made = plan(self.sections, f"Tidal mills {request.key.revision}")
+        return made.model_copy(update={"shares_prefix": self.shares_prefix})
 
     @implements(LongformActivities.draft_section)
     async def draft_section(self, request: DraftSection) -> Section:

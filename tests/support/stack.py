@@ -19,6 +19,7 @@ import httpx
 from core.embedded.process import die_with_parent
 from core.settings import Settings
 
+ROOT = Path(__file__).parents[2]
 READY_SECONDS = 30.0
 T = TypeVar("T")
 
@@ -100,8 +101,9 @@ class Stack:
     def environment(self, **more: str) -> dict[str, str]:
         """The environment of every process: the settings of this stack, and nothing of whoever runs the tests."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        if self.measured:
-            kept.update({name: value for name, value in os.environ.items() if name.startswith("COV")})
+        if self.measured and "COVERAGE_FILE" in os.environ:
+            kept["COVERAGE_FILE"] = os.environ["COVERAGE_FILE"]
+            kept["COVERAGE_PROCESS_START"] = str(ROOT / "pyproject.toml")
         return {
             **kept,
             "ATELIER_HOME": str(self.folder),

@@ -1,4 +1,4 @@
-"""A scripted far end: a real HTTP server that speaks Anthropic's Messages and Gemini's generateContent.
+"""A scripted far end: a real HTTP server that speaks Anthropic's Messages, Gemini's generateContent and Ollama's chat.
 
 It runs in a thread with an event loop of its own, so it serves the test's loop, other threads and, by `url`,
 other processes. What nobody scripted fails the test: `assert_clean()`.
@@ -6,23 +6,25 @@ other processes. What nobody scripted fails the test: `assert_clean()`.
 
 import asyncio
 import json
-import socket
-import struct
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from tests.support.wire_messages import Answer, WireRequest, error_body, events, parse, whole
+from core.contracts.llm import Usage
+from tests.support.wire_cache import PromptCache
+from tests.support.wire_connection import Connection, FarEnd
+from tests.support.wire_faults import FAULTS, FaultMix
+from tests.support.wire_messages import Answer, Event, WireRequest
+from tests.support.wire_ollama import TAGS, model_missing, pulled, tags
+from tests.support.wire_protocols import objection, parse, part_of, used
 
 Composer = Callable[[WireRequest], Mapping[str, Any]]
 Match = Callable[[WireRequest], bool]
 
-_GATE_POLL_S = 0.005
-_END = b"0\r\n\r\n"
-"""The end of a chunked body."""
+_OLLAMA_MODEL = "llama3.2"
 
 
 @dataclass(eq=False)
@@ -33,16 +35,24 @@ class _Scripted:
     matches: Match
 
 
-class WireProvider:
-    """The fake of both providers. `with WireProvider() as wire: wire.script(ok({...}))`.
+class WireProvider(FarEnd):
+    """The fake of all providers. `with WireProvider() as wire: wire.script(ok({...}))`.
 
-    A request takes the first scripted answer that matches it; without one, the composer's; without that, a 500 that
-    `assert_clean` reports. `latency_s` delays each composed answer, for benchmarks.
+    A request takes the first scripted answer that matches it; without one, the composer's, or one of the faults of
+    `faulty`; without that, a 500 that `assert_clean` reports. `latency_s` delays each composed answer, for benchmarks.
+    With `caching` prompts are cached as the providers do it, which shows in the usage that nobody scripted.
     """
 
-    def __init__(self, *, composer: Composer | None = None, latency_s: float = 0.0) -> None:
+    def __init__(self, *, composer: Composer | None = None, latency_s: float = 0.0, caching: bool = True) -> None:
         self.composer = composer
         self.latency_s = latency_s
+        self.caching = caching
+        self.models = [f"{_OLLAMA_MODEL}:latest"]
+        """What Ollama lists. With a composer, a chat with another model gets a 404."""
+        self.tags_status = 200
+        """What Ollama's list is answered with."""
+        self.listings = 0
+        """How often it was asked for."""
         self.requests: list[WireRequest] = []
         self.unscripted: list[WireRequest] = []
         self.broken: list[Exception] = []
@@ -53,7 +63,9 @@ class WireProvider:
         self._port = 0
         self._loop: asyncio.AbstractEventLoop
         self._stop: asyncio.Event
-        self._connections: set[_Connection] = set()
+        self.connections: set[Connection] = set()
+        self._cache = PromptCache()
+        self._mix: FaultMix | None = None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="wire", daemon=True)
 
     def __enter__(self) -> Self:
@@ -68,19 +80,28 @@ class WireProvider:
 
     @property
     def url(self) -> str:
-        """The base URL of both protocols."""
+        """The base URL of all protocols."""
         return f"http://127.0.0.1:{self._port}"
 
-    def environment(self, *providers: Literal["anthropic", "gemini"]) -> dict[str, str]:
-        """What makes another process use this server for the providers; for both when none is named."""
-        return {
-            name: value
-            for provider in providers or ("anthropic", "gemini")
-            for name, value in (
-                (f"{provider.upper()}_API_KEY", f"wire-{provider}-key"),
-                (f"{provider.upper()}_BASE_URL", self.url),
-            )
-        }
+    @property
+    def cache_minimum(self) -> int:
+        """Tokens of the shortest prefix that is cached."""
+        return self._cache.minimum
+
+    @cache_minimum.setter
+    def cache_minimum(self, tokens: int) -> None:
+        self._cache.minimum = tokens
+
+    def environment(self, *providers: Literal["anthropic", "gemini", "ollama"]) -> dict[str, str]:
+        """What makes another process use this server for the providers; for Anthropic and Gemini when none is named."""
+        chosen: dict[str, str] = {}
+        for provider in providers or ("anthropic", "gemini"):
+            if provider == "ollama":
+                chosen |= {"OLLAMA_URL": self.url, "OLLAMA_MODEL": _OLLAMA_MODEL}
+            else:
+                name = provider.upper()
+                chosen |= {f"{name}_API_KEY": f"wire-{provider}-key", f"{name}_BASE_URL": self.url}
+        return chosen
 
     def script(
         self,
@@ -92,7 +113,7 @@ class WireProvider:
         where: Match | None = None,
     ) -> None:
         """Queue answers, each for one request: of that provider or model, with that text in its prompt, or whose
-        output tool (Gemini: response schema) has that name."""
+        output tool (Gemini, Ollama: response schema) has that name."""
 
         def matches(request: WireRequest) -> bool:
             return (
@@ -105,6 +126,31 @@ class WireProvider:
 
         with self._changed:
             self._script.extend(_Scripted(answer, matches) for answer in answers)
+
+    def faulty(self, share: float, seed: int, *, kinds: Sequence[str] = tuple(FAULTS), silence_s: float = 1.0) -> None:
+        """From now on that share of the requests that nobody scripted gets a fault of one of the kinds of `FAULTS`
+        instead of the composer's answer: which, the seed and their number decide. A slow or stalled one is silent for
+        `silence_s`. A share of 0 ends it."""
+        with self._changed:
+            self._mix = FaultMix(share, seed, kinds, silence_s) if share else None
+
+    def bill(self, where: Match = lambda _: True) -> Usage:
+        """The sum of what the requests are charged so far."""
+        with self._changed:
+            bills = [request.billed for request in self.requests if where(request)]
+        return Usage(**{name: sum(getattr(bill, name) for bill in bills) for name in Usage.model_fields})
+
+    @property
+    def answered(self) -> int:
+        """Requests that got their whole answer, an error status included."""
+        with self._changed:
+            return sum(request.answered for request in self.requests)
+
+    @property
+    def hung_up(self) -> int:
+        """Requests whose client closed the connection before the answer was finished."""
+        with self._changed:
+            return sum(request.disconnected is not None for request in self.requests)
 
     @property
     def pending(self) -> int:
@@ -155,42 +201,77 @@ class WireProvider:
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await self._loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, backlog=1024)
+        server = await self._loop.create_server(lambda: Connection(self), "127.0.0.1", 0, backlog=1024)
         self._port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
         server.close()
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.abort()
-        while self._connections:  # noqa: ASYNC110 - a few turns of the loop, at the end
+        while self.connections:  # noqa: ASYNC110 - a few turns of the loop, at the end
             await asyncio.sleep(0)
 
-    def _admit(self, path: str, headers: dict[str, str], body: bytes) -> tuple[WireRequest, Answer] | None:
-        """Record a request and choose its answer; None for a path that is not ours."""
+    def admit(self, path: str, headers: dict[str, str], body: bytes) -> tuple[WireRequest, Answer] | None:
+        """See `FarEnd`."""
         with self._changed:
             request = parse(len(self.requests), path, headers, body, time.monotonic())
             if request is None:
                 return None
+            answer = self._choose(request)
+            if answer.status == 200 and not answer.reset:
+                if self.caching:
+                    self._cache.look_up(request)
+                # The model reads the input whatever becomes of the answer.
+                request.billed = part_of(used(request, answer, ""), 0, 1)
             self.requests.append(request)
-            chosen = next((scripted for scripted in self._script if scripted.matches(request)), None)
-            if chosen is not None:
-                self._script.remove(chosen)
-                answer = chosen.answer
-            elif self.composer is not None:
-                answer = Answer(delay_s=self.latency_s)
-            else:
-                self.unscripted.append(request)
-                answer = Answer(status=500, message="nobody scripted this request")
             self._changed.notify_all()
             return request, answer
 
-    def _count(self, request: WireRequest) -> None:
+    def _choose(self, request: WireRequest) -> Answer:
+        """The answer to a request, taken from the script if it is there."""
+        chosen = next((scripted for scripted in self._script if scripted.matches(request)), None)
+        refused = objection(request)
+        if refused is not None:
+            return Answer(status=400, message=refused)
+        if chosen is not None:
+            self._script.remove(chosen)
+            return chosen.answer
+        if self.composer is None:
+            self.unscripted.append(request)
+            return Answer(status=500, message="nobody scripted this request")
+        if request.provider == "ollama" and not pulled(request.model, self.models):
+            return model_missing(request.model)
+        answer = Answer()
+        if self._mix is not None and (drawn := self._mix.draw()) is not None:
+            request.fault, answer = drawn
+        return replace(answer, delay_s=answer.delay_s + self.latency_s)
+
+    def other(self, path: str) -> tuple[int, bytes]:
+        """See `FarEnd`: Ollama's list of models; a 404 for everything else."""
+        if path.partition("?")[0] != TAGS:
+            return 404, b"{}"
+        with self._changed:
+            self.listings += 1
+            self._changed.notify_all()
+        return self.tags_status, json.dumps(tags(self.models) if self.tags_status == 200 else {}).encode()
+
+    def begins(self, request: WireRequest) -> None:
+        """See `FarEnd`."""
+        self._cache.begin(request)
+
+    def wrote(self, request: WireRequest, event: Event, usage: Usage, of: int) -> None:
+        """See `FarEnd`."""
         with self._changed:
             request.events += 1
+            request.said += event.said
+            if event.said and request.first_token is None:
+                request.first_token = time.monotonic()
+            request.reported = event.tells or request.reported
+            request.billed = part_of(usage, request.said, of)
             self._changed.notify_all()
 
-    def _close(self, request: WireRequest, *, by_client: bool = False, whole: bool = False) -> None:
-        """Record how a request ended, once."""
+    def close(self, request: WireRequest, *, by_client: bool = False, whole: bool = False) -> None:
+        """See `FarEnd`."""
         with self._changed:
             if request.finished is None:
                 request.finished = time.monotonic()
@@ -198,8 +279,12 @@ class WireProvider:
                 request.disconnected = request.finished if by_client else None
                 self._changed.notify_all()
 
-    def _said(self, request: WireRequest, answer: Answer) -> str:
-        """The text of an answer: JSON of the arguments, unless something else is scripted."""
+    def failed(self, error: Exception) -> None:
+        """See `FarEnd`."""
+        self.broken.append(error)
+
+    def words(self, request: WireRequest, answer: Answer) -> str:
+        """See `FarEnd`: JSON of the arguments, unless something else is scripted."""
         if answer.text is not None:
             return answer.text
         if answer.raw is not None:
@@ -209,140 +294,3 @@ class WireProvider:
         if self.composer is None:
             raise RuntimeError("an answer without arguments needs a composer")
         return json.dumps(self.composer(request))
-
-
-class _Connection(asyncio.Protocol):
-    """One keep-alive connection: a request at a time, as no client of ours pipelines."""
-
-    def __init__(self, wire: WireProvider) -> None:
-        self._wire = wire
-        self._buffer = bytearray()
-        self._task: asyncio.Task[None] | None = None
-        self._request: WireRequest | None = None
-        self._transport: asyncio.Transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._wire._connections.add(self)
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        self._pump()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._wire._connections.discard(self)
-        if self._request is not None:
-            self._wire._close(self._request, by_client=True)
-        if self._task is not None:
-            self._task.cancel()
-
-    def abort(self, *, reset: bool = False) -> None:
-        """Drop the connection; `reset` sends a TCP RST, as a machine that dies would."""
-        if reset:
-            linger = struct.pack("ii", 1, 0)
-            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self._transport.abort()
-
-    def _pump(self) -> None:
-        """Start on the next request when it is whole."""
-        end = self._buffer.find(b"\r\n\r\n")
-        if self._task is not None or end < 0:
-            return
-        first, *lines = self._buffer[:end].decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        size = end + 4 + int(headers.get("content-length", "0"))
-        if len(self._buffer) < size:
-            return
-        body = bytes(self._buffer[end + 4 : size])
-        del self._buffer[:size]
-        self._task = asyncio.get_running_loop().create_task(self._serve(first.split(" ")[1], headers, body))
-
-    async def _serve(self, path: str, headers: dict[str, str], body: bytes) -> None:
-        admitted = self._wire._admit(path, headers, body)
-        if admitted is None:
-            self._transport.write(_head(404, "text/plain", {}, "content-length: 0"))
-        else:
-            self._request, answer = admitted
-            self._request.port = self._transport.get_extra_info("peername")[1]
-            try:
-                await self._answer(self._request, answer)
-            except Exception as error:
-                # The script or the composer failed: the test is to blame, and the client must not wait.
-                self._wire.broken.append(error)
-                self._wire._close(self._request)
-                self.abort()
-            self._request = None
-        self._task = None
-        self._pump()
-
-    async def _answer(self, request: WireRequest, answer: Answer) -> None:
-        if answer.delay_s:
-            await asyncio.sleep(answer.delay_s)
-        if answer.gate_after == 0:
-            await _passed(answer.gate)
-        if answer.reset:
-            self._wire._close(request)
-            self.abort(reset=True)
-            return
-        request.status = answer.status
-        if answer.status != 200:
-            self._finish(request, answer, "application/json", error_body(request.provider, answer.status, answer))
-        elif request.stream:
-            await self._stream(request, answer)
-        else:
-            self._finish(request, answer, "application/json", whole(request, answer, self._wire._said(request, answer)))
-
-    async def _stream(self, request: WireRequest, answer: Answer) -> None:
-        parts = events(request, answer, self._wire._said(request, answer))
-        head = _head(200, "text/event-stream", answer.headers, "transfer-encoding: chunked")
-        if not answer.drip_s and answer.cut_after is None and answer.gate is None:
-            # One write for all: a benchmark's hundred answers at once should cost the fake little.
-            self._last(request, head + _chunk(b"".join(parts)) + _END)
-            return
-        self._transport.write(head)
-        for number, part in enumerate(parts):
-            if answer.cut_after == number:
-                self._cut(request, answer)
-                return
-            if number and number == answer.gate_after:
-                await _passed(answer.gate)
-            if number == len(parts) - 1:
-                self._last(request, _chunk(part) + _END)
-                return
-            self._transport.write(_chunk(part))
-            self._wire._count(request)
-            await asyncio.sleep(answer.drip_s)
-
-    def _last(self, request: WireRequest, data: bytes) -> None:
-        """Record the answer as given, then give it: whoever has read it must find it recorded."""
-        self._wire._close(request, whole=True)
-        self._transport.write(data)
-
-    def _cut(self, request: WireRequest, answer: Answer) -> None:
-        self._wire._close(request)
-        if answer.cut == "end":
-            self._transport.write(_END)
-        elif answer.cut == "close":
-            self._transport.close()
-        else:
-            self.abort(reset=True)
-
-    def _finish(self, request: WireRequest, answer: Answer, media_type: str, body: bytes) -> None:
-        head = _head(answer.status, media_type, answer.headers, f"content-length: {len(body)}")
-        self._last(request, head + body)
-
-
-async def _passed(gate: threading.Event | None) -> None:
-    while gate is not None and not gate.is_set():  # noqa: ASYNC110 - the gate belongs to other threads
-        await asyncio.sleep(_GATE_POLL_S)
-
-
-def _head(code: int, media_type: str, headers: Mapping[str, str], framing: str) -> bytes:
-    all_headers = {"content-type": media_type} | dict(headers)
-    lines = [f"HTTP/1.1 {code} Scripted", framing, *(f"{name}: {value}" for name, value in all_headers.items())]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-
-
-def _chunk(data: bytes) -> bytes:
-    return f"{len(data):x}\r\n".encode() + data + b"\r\n"

@@ -31,11 +31,11 @@ def longform_composer(request: WireRequest) -> Mapping[str, Any]:
 
     It reads what the prompts say outside of their tags, so no material can mislead it: counts on lines of their own
     (`Sections: 8`, `Words: 300`), ids of sources (`Source r1`, `Ids that may be cited: r1, r2`), sections that get a
-    transition (`Into section 2:`) or a verdict (`Section 2:`).
+    transition (`Into section 2:`) or a verdict (`Section 2:`). A repair is answered as the request that it repairs.
     """
     properties = request.schema.get("properties", {})
-    said = _TAGGED.sub("", request.prompt)
-    seed = hashlib.sha256(request.prompt.encode()).hexdigest()
+    said = _TAGGED.sub("", request.asked)
+    seed = hashlib.sha256(request.asked.encode()).hexdigest()
     rng, mark = random.Random(seed), seed[:6]
     if "coherence" in properties:
         return _judgement(_numbers(said, "Section"))

@@ -155,12 +155,12 @@ def test_a_comparison_in_a_terminal_is_coloured() -> None:
 
 
 def test_a_section_is_regenerated(api: FakeApi, versions: list[dict[str, Any]], terminal: Terminal) -> None:
-    more = ["--base", "1", "--model", "simulator:composer"]
+    more = ["--base", "1", "--model", "simulator:composer", "--budget", "0.5"]
     assert terminal.run("regenerate", "last", "2", "Shorter, please", *more) == 0
     assert terminal.out.strip() == job_id(1)
     assert terminal.err.strip() == "Follow it: atelier watch 00000001"
     assert terminal.run("regenerate", DOCUMENT, "behind a GATE") == 0
-    body = {"instructions": "Shorter, please", "base": 1, "models": ["simulator:composer"]}
+    body = {"instructions": "Shorter, please", "base": 1, "models": ["simulator:composer"], "budget_usd": 0.5}
     assert sent(api) == [("sections/s2/regenerate", body), ("sections/s1/regenerate", {})]
 
 

@@ -3,8 +3,9 @@
 import json
 from typing import Any
 
+from cli.figures import duration, size
 from cli.timeline import Timeline
-from cli.view import duration, job_panel, size
+from cli.view import job_panel
 from tests.support.fake_api import EVENTS, FakeApi, completed, failed, job_id, make_job
 from tests.support.fake_documents import make_outline, waiting
 from tests.support.terminal import Terminal, drawn

@@ -160,8 +160,9 @@ def test_section_prompts_hold_the_plan_and_the_sources(library: PromptLibrary, n
     lines = prompt.user.splitlines()
     assert lines[0].startswith("Write section 2 of 2")
     assert lines.count("Words: 310") == 1
-    assert "1. First Things - What it is." in lines
-    assert "2. Second Things - What follows.  [this section]" in lines
+    assert "1. First Things - What it is." in prompt.shared.splitlines()
+    assert "2. Second Things - What follows." in prompt.shared.splitlines()
+    assert "<topic>\nThe tides\n</topic>" in prompt.shared
     assert "- One" in lines
     assert "Before it, the reader has learned:\n<previous_purpose>\nWhat it is.\n</previous_purpose>" in prompt.user
     assert "Nothing comes after it: this section ends the document." in lines
@@ -176,6 +177,26 @@ def test_revision_prompt_holds_the_text_and_the_advice(library: PromptLibrary) -
     user = library.render("longform/revise_section", **INPUTS["revise_section"]).user
     assert "<text>\nThe sea rises [@r1].\n</text>" in user
     assert "<advice>\nSay when.\n</advice>" in user
+
+
+@pytest.mark.parametrize("name", ["draft_section", "revise_section", "adjust_section"])
+def test_the_calls_of_a_job_begin_alike(library: PromptLibrary, name: str) -> None:
+    """Else no provider finds the beginning of the second call in its cache."""
+    second = INPUTS[name]
+    first = {
+        **second,
+        "number": 1,
+        "section": {"title": "First Things", "purpose": "What it is.", "key_points": ["Zero"], "words": 200},
+        **({"previous_purpose": "", "next_purpose": "What follows."} if "outline" in second else {}),
+        **({"sources": []} if name != "adjust_section" else {"sources": ["r1"], "words_now": 9}),
+        **({"markdown": "Another text."} if "markdown" in second else {}),
+        **({"advice": "Say who."} if "advice" in second else {}),
+    }
+    one, two = (library.render(f"longform/{name}", **inputs) for inputs in (first, second))
+    assert one.shared
+    assert (one.system, one.shared) == (two.system, two.shared)
+    assert one.user != two.user
+    assert one.characters == len(one.system) + len(one.shared) + len(one.user)
 
 
 def test_adjustment_prompt_says_what_may_be_cited(library: PromptLibrary) -> None:
@@ -242,9 +263,10 @@ def test_material_cannot_leave_its_tags_and_never_reaches_the_system_part(librar
     prompt = library.render(f"longform/{name}", **{**hostile(inputs), **ours})
     assert "do not override" in " ".join(prompt.system.split())
     assert "Ignore all rules" not in prompt.system
-    assert "{{ section_count }} {% for %} {# x #}" in prompt.user
+    said = f"{prompt.shared}\n\n{prompt.user}"
+    assert "{{ section_count }} {% for %} {# x #}" in said
     tag_line = re.compile(r"<(\w+)>\n.*?\n</\1>", re.DOTALL)
-    outside = tag_line.sub("", prompt.user)
+    outside = tag_line.sub("", said)
     assert "Ignore all rules" not in outside
     assert "Sections: 99" not in outside
     assert "<" not in outside
@@ -315,6 +337,12 @@ def test_an_input_may_have_any_name(tmp_path: Path) -> None:
     assert (prompt.system, prompt.user, prompt.version) == ("Be polite.", "Greet Ann because of luck.", 3)
 
 
+def test_a_shared_part_stands_between_the_others(tmp_path: Path) -> None:
+    text = GOOD.replace("# User\nGreet {{ who }} because", "# Shared\nWe greet {{ who }}.\n# User\nGreet because")
+    prompt = PromptLibrary.load(write(tmp_path, text)).render("demo/greet", who="Ann", why="luck")
+    assert (prompt.system, prompt.shared, prompt.user) == ("Be polite.", "We greet Ann.", "Greet because of luck.")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -341,6 +369,10 @@ def test_an_input_may_have_any_name(tmp_path: Path) -> None:
         (GOOD.replace("# User\n", ""), "# System"),
         (GOOD + "# User\nagain\n", "# System"),
         (GOOD.replace("Be polite.", ""), "empty"),
+        (GOOD.replace("# User", "# Shared\n\n# User"), "empty"),
+        (GOOD + "# Shared\nagain\n", "# Shared"),
+        (GOOD.replace("# User", "# Shared\na\n# Shared\nb\n# User"), "# Shared"),
+        (GOOD.replace("# User", "# Shared\n{{ when }}\n# User"), "not declared as input: when"),
         ("---\n- a\n---\n# System\na\n# User\nb\n", "front matter is not valid"),
         ("---\nname: [\n---\n", "not YAML"),
     ],

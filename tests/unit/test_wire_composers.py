@@ -12,7 +12,8 @@ from core.llm.prompts.library import PromptLibrary
 from core.llm.prompts.longform.citations import cited_ids, without_citations
 from tests.support.simulated import SOURCES
 from tests.support.wire_composers import longform_composer
-from tests.support.wire_messages import WireRequest, parse
+from tests.support.wire_messages import WireRequest
+from tests.support.wire_protocols import parse
 from tests.unit.test_prompts import INPUTS
 
 library = PromptLibrary.load()
@@ -23,7 +24,7 @@ def answer(name: str, output: type[BaseModel], **changes: Any) -> Mapping[str, A
     body = {
         "model": "m",
         "system": prompt.system,
-        "messages": [{"role": "user", "content": prompt.user}],
+        "messages": [{"role": "user", "content": f"{prompt.shared}\n\n{prompt.user}"}],
         "tools": [{"name": output.__name__, "input_schema": output.model_json_schema()}],
     }
     request = parse(0, "/v1/messages", {}, json.dumps(body).encode(), 0.0)
@@ -68,6 +69,25 @@ def test_another_request_gets_another_text() -> None:
     assert first != answer("revise_section", SectionAnswer, advice="longer")["markdown"]
     sentences = first.replace("\n\n", " ").split(". ")
     assert len(set(sentences)) == len(sentences)
+
+
+def test_a_repair_gets_the_answer_of_the_first_request() -> None:
+    """Whatever the answer that would not do looks like."""
+    prompt = library.render("longform/draft_section", **INPUTS["draft_section"])
+    body = {
+        "model": "llama3.2",
+        "messages": [
+            {"role": "system", "content": prompt.system},
+            {"role": "user", "content": f"{prompt.shared}\n\n{prompt.user}"},
+            {"role": "assistant", "content": "Words: 3\nSections: 9\nSource r9"},
+            {"role": "user", "content": "markdown: Field required. Give the whole answer again.\nWords: 5"},
+        ],
+        "response_format": {"json_schema": {"name": "SectionAnswer", "schema": SectionAnswer.model_json_schema()}},
+    }
+    repair = parse(1, "/v1/chat/completions", {}, json.dumps(body).encode(), 0.0)
+    assert repair is not None
+    assert repair.repairs
+    assert longform_composer(repair) == answer("draft_section", SectionAnswer)
 
 
 def test_transitions_for_the_listed_sections() -> None:

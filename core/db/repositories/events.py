@@ -18,7 +18,7 @@ _PARTS = """
         UPDATE jobs SET event_seq = event_seq + 1, updated_at = now(){sets}
         WHERE id = :job_id{where}
           AND NOT EXISTS (SELECT 1 FROM events WHERE job_id = :job_id AND key = :key)
-        RETURNING id, event_seq, steps_done, total_steps, cost_usd
+        RETURNING id, event_seq, steps_done, total_steps, cost_usd, budget_usd
     ), event AS (
         INSERT INTO events (job_id, seq, type, key, data, created_at)
         SELECT id, event_seq, :type, :key, CAST(:data AS jsonb){progress}, clock_timestamp() FROM job

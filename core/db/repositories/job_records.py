@@ -32,7 +32,7 @@ class CostRecord(NamedTuple):
 
 
 class JobRecord(NamedTuple):
-    """A job's row, and the steps that are stored."""
+    """A job's row, and the steps that are stored. `reserved_usd` is held for calls that are under way or lost."""
 
     id: str
     owner_id: str
@@ -44,6 +44,9 @@ class JobRecord(NamedTuple):
     status: JobStatus
     progress: ProgressRecord
     cost: CostRecord
+    budget_usd: Decimal | None
+    reserved_usd: Decimal
+    estimate: Json | None
     simulated: bool
     waiting_for: Json | None
     error: JobError | None
@@ -61,8 +64,9 @@ class JobRecord(NamedTuple):
 COLUMNS = """
     j.id, j.owner_id, j.pipeline, j.title, j.tags, j.models, j.parent_job, j.status, j.stage, j.current_step,
     j.steps_done, j.total_steps, j.waiting_for::text AS waiting_for, j.cost_usd, j.input_tokens, j.output_tokens,
-    j.cached_tokens, j.simulated, j.error::text AS error, j.result::text AS result, j.cancel_requested_at, j.paused,
-    j.run, j.workflow_run_id, j.created_at, j.updated_at, j.started_at, j.finished_at, now() AS read_at
+    j.cached_tokens, j.budget_usd, j.reserved_usd, j.estimate::text AS estimate, j.simulated, j.error::text AS error,
+    j.result::text AS result, j.cancel_requested_at, j.paused, j.run, j.workflow_run_id, j.created_at, j.updated_at,
+    j.started_at, j.finished_at, now() AS read_at
 """
 STEPS = """
     ARRAY(SELECT s.step FROM steps s WHERE s.job_id = j.id GROUP BY s.step ORDER BY min(s.created_at), s.step) AS steps
@@ -77,8 +81,9 @@ def record(row: Row[Any], steps: tuple[str, ...] = ()) -> JobRecord:
     values: tuple[Any, ...] = tuple(row)
     (
         id, owner_id, pipeline, title, tags, models, parent_job, status, stage, current_step, steps_done, total_steps,
-        waiting_for, cost_usd, input_tokens, output_tokens, cached_tokens, simulated, error, result,
-        cancel_requested_at, paused, run, workflow_run_id, created_at, updated_at, started_at, finished_at, read_at,
+        waiting_for, cost_usd, input_tokens, output_tokens, cached_tokens, budget_usd, reserved_usd, estimate,
+        simulated, error, result, cancel_requested_at, paused, run, workflow_run_id, created_at, updated_at,
+        started_at, finished_at, read_at,
         *_,
     ) = values  # fmt: skip
     percentage, eta = _progress(status, steps_done, total_steps, started_at, read_at)
@@ -100,6 +105,9 @@ def record(row: Row[Any], steps: tuple[str, ...] = ()) -> JobRecord:
             eta_seconds=eta,
         ),
         cost=CostRecord(cost_usd, input_tokens, output_tokens, cached_tokens),
+        budget_usd=budget_usd,
+        reserved_usd=reserved_usd,
+        estimate=None if estimate is None else json.loads(estimate),
         simulated=simulated,
         waiting_for=None if waiting_for is None else json.loads(waiting_for),
         error=None if error is None else JobError.model_validate_json(error),

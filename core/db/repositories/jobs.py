@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Row, text
@@ -39,6 +40,10 @@ class NewJob:
     parent_job: str | None = None
     attachments: tuple[Attachment, ...] = ()
     """What the input refers to. The bytes are in the store already, so that no row refers to missing ones."""
+    budget_usd: Decimal | None = None
+    """What its calls may cost; None is no limit."""
+    estimate: Json | None = None
+    """What they are expected to cost, as it is shown beside what they did."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,9 @@ INPUT_STEP = "input"
 _INSERT = f"""
 WITH job AS (
     INSERT INTO jobs (id, owner_id, pipeline, title, tags, input, models, idempotency_key, body_sha256, parent_job,
-                      event_seq)
+                      budget_usd, estimate, event_seq)
     VALUES (:id, :owner_id, :pipeline, :title, :tags, CAST(:input AS jsonb), :models, :idempotency_key, :body_sha256,
-            :parent_job, 1)
+            :parent_job, :budget_usd, CAST(:estimate AS jsonb), 1)
     ON CONFLICT (owner_id, idempotency_key) DO NOTHING
     RETURNING *
 ), event AS (
@@ -100,6 +105,7 @@ class JobRepository:
         attached = [StepArtifact(file.name, file.ref).row(key) for file in job.attachments]
         values = {**job.__dict__, "id": job_id, "input": json.dumps(job.input), "attachments": json.dumps(attached)}
         values["tags"], values["models"] = list(job.tags), list(job.models)
+        values["estimate"] = None if job.estimate is None else json.dumps(job.estimate)
         row = (await self._connection.execute(text(_INSERT), values)).first()
         if row is not None:
             return record(row), True
@@ -252,20 +258,30 @@ class JobRepository:
 
         Raises `NOT_FOUND`, `INVALID_STATE`. The bytes go when the sweeper finds that no row refers to them.
         """
-        # Whole, and before its attempts: a zombie that stores a step shares the job's key and then wants its attempt.
-        row = await self._lock(owner_id, job_id, "FOR UPDATE")
-        status = JobStatus(row.status)
-        if status not in ENDED:
-            raise _wrong_state(status, "be deleted", needs="completed, failed or cancelled")
+        seen = await self._ended(owner_id, job_id, how="")
+        # Before the job, as everybody does who changes both. What is held for them is still settled.
         await self._connection.execute(
             text(
-                "UPDATE attempts SET detached = true, error_message = NULL, "
+                "UPDATE attempts SET detached = true, error_message = NULL, refused_answer = NULL, "
+                "refused_because = NULL, "
                 "outcome = CASE WHEN outcome = 'open' THEN 'unknown' ELSE outcome END WHERE job_id = :id"
             ),
             {"id": job_id},
         )
+        row = await self._ended(owner_id, job_id, how="FOR UPDATE")
+        if row.run != seen.run:
+            raise AtelierError(
+                ErrorType.INVALID_STATE, "The job was retried meanwhile. Look at it before you delete what it made."
+            )
         await self._connection.execute(text("DELETE FROM jobs WHERE id = :id"), {"id": job_id})
         return str(row.pipeline)
+
+    async def _ended(self, owner_id: str, job_id: str, how: str) -> Row[Any]:
+        row = await self._lock(owner_id, job_id, how)
+        status = JobStatus(row.status)
+        if status not in ENDED:
+            raise _wrong_state(status, "be deleted", needs="completed, failed or cancelled")
+        return row
 
     async def _lock(self, owner_id: str, job_id: str, how: str = "FOR NO KEY UPDATE") -> Row[Any]:
         row = (

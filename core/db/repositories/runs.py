@@ -3,8 +3,9 @@
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.contracts.base import Json
@@ -27,6 +28,7 @@ from core.contracts.jobs import (
 )
 from core.contracts.names import JobAddress
 from core.db.repositories.events import EventRepository, one_of
+from core.db.repositories.spending import SpendingRepository
 from core.db.repositories.steps import StepArtifact, StepRepository
 
 
@@ -49,6 +51,20 @@ class LiveRun:
     run: int
     workflow_run_id: str | None
     cancel_overdue: bool
+
+
+_LEAVE_ATTEMPTS = """
+    UPDATE attempts SET outcome = CASE WHEN outcome = 'open' THEN 'unknown' ELSE outcome END,
+        finished_at = CASE WHEN outcome = 'open' THEN now() ELSE finished_at END,
+        refused_answer = NULL, refused_because = NULL
+    WHERE job_id = :job_id AND run <= :run AND (outcome = 'open' OR refused_answer IS NOT NULL)
+"""
+# A row that somebody has locked is being closed by them, and they wait for the job's.
+_LEAVE_LATE_ATTEMPTS = """
+    UPDATE attempts SET outcome = 'unknown', finished_at = now() WHERE id IN (
+        SELECT id FROM attempts WHERE job_id = :job_id AND run <= :run AND outcome = 'open'
+        FOR NO KEY UPDATE SKIP LOCKED)
+"""
 
 
 class RunRepository:
@@ -115,8 +131,8 @@ class RunRepository:
         row = (
             await self._connection.execute(
                 text(
-                    "SELECT status, run, workflow_run_id, paused, control_seq, cancel_requested_at FROM jobs "
-                    "WHERE id = :id FOR NO KEY UPDATE"
+                    "SELECT status, run, workflow_run_id, paused, control_seq, budget_raises, cancel_requested_at "
+                    "FROM jobs WHERE id = :id FOR NO KEY UPDATE"
                 ),
                 {"id": request.job_id},
             )
@@ -141,11 +157,11 @@ class RunRepository:
             },
             values={"workflow_run_id": request.workflow_run_id},
         )
-        return Begun(proceed=True, control=Control(seq=row.control_seq, paused=row.paused))
+        return Begun(proceed=True, control=_control(row))
 
     async def set_status(self, request: SetStatus) -> None:
         """Change the state of a job that is alive. Idempotent by (job, run, change)."""
-        await self._events.append(
+        seq = await self._events.append(
             request.job_id,
             EventType.STATUS,
             f"run:{request.run}:status:{request.change}",
@@ -154,6 +170,8 @@ class RunRepository:
             where=f"run = :run AND {one_of(REACHED_FROM[request.status])}",
             values={"status": request.status.value, "waiting_for": _dump(request.waiting_for), "run": request.run},
         )
+        if seq is not None and request.status is JobStatus.WAITING_FOR_BUDGET:
+            await SpendingRepository(self._connection).tell_refused(request.job_id, request.waiting_for or {})
 
     async def read_answer(self, key: StepKey) -> Answer | None:
         """What a person answered at a step, in whatever run."""
@@ -181,13 +199,9 @@ class RunRepository:
     async def finish(self, request: FinishJob) -> bool:
         """Close the job, once: whoever comes second changes nothing and gets False."""
         # No attempt of an ended job is open: what was cut off and never tried again is unknown.
-        await self._connection.execute(
-            text(
-                "UPDATE attempts SET outcome = 'unknown', finished_at = now() "
-                "WHERE job_id = :job_id AND run <= :run AND outcome = 'open'"
-            ),
-            {"job_id": request.job_id, "run": request.run},
-        )
+        # Its reservation stays until it is settled. Nothing is repaired any more.
+        attempts = {"job_id": request.job_id, "run": request.run}
+        await self._connection.execute(text(_LEAVE_ATTEMPTS), attempts)
         result = None if request.result is None else request.result.model_dump_json()
         error = None if request.error is None else request.error.model_dump_json()
         data: Json = {"run": request.run}
@@ -220,6 +234,9 @@ class RunRepository:
             },
             progress=True,
         )
+        if seq is not None:
+            # What was opened in between; no more can be, as the job's row is locked and ended.
+            await self._connection.execute(text(_LEAVE_LATE_ATTEMPTS), attempts)
         return seq is not None
 
     async def wishes(self, limit: int = 200) -> list[Wish]:
@@ -228,7 +245,7 @@ class RunRepository:
             text(
                 "SELECT id, pipeline, run, COALESCE(workflow_run_id, dispatched_run_id) AS workflow_run_id, "
                 "cancel_requested_at IS NOT NULL AND cancel_sent_at IS NULL AS cancel, paused, "
-                "control_seq, control_seq > control_sent AS control FROM jobs "
+                "control_seq, budget_raises, control_seq > control_sent AS control FROM jobs "
                 f"WHERE {one_of(ALIVE)} AND dispatched_at IS NOT NULL AND (control_seq > control_sent "
                 "OR (cancel_requested_at IS NOT NULL AND cancel_sent_at IS NULL)) ORDER BY id LIMIT :limit"
             ),
@@ -240,7 +257,7 @@ class RunRepository:
                 run=row.run,
                 workflow_run_id=row.workflow_run_id,
                 cancel=row.cancel,
-                control=Control(seq=row.control_seq, paused=row.paused) if row.control else None,
+                control=_control(row) if row.control else None,
             )
             for row in rows
         ]
@@ -297,6 +314,10 @@ class RunRepository:
         await self._connection.execute(
             text("UPDATE jobs SET checked_at = now() WHERE id = ANY(CAST(:ids AS uuid[]))"), {"ids": job_ids}
         )
+
+
+def _control(row: Row[Any]) -> Control:
+    return Control(seq=row.control_seq, paused=row.paused, budget=row.budget_raises)
 
 
 def _dump(value: Json | None) -> str | None:

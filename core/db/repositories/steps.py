@@ -46,10 +46,10 @@ class Kept(Generic[Result]):
     simulated: bool = False
 
 
-STORE_STEP = """
+_STORE_STEP = """
     stored AS (
         INSERT INTO steps (job_id, step, revision, run, attempt_id, result)
-        VALUES (:job_id, :step, :revision, :run, :attempt_id, CAST(:result AS jsonb))
+        SELECT CAST(:job_id AS uuid), :step, :revision, :run, CAST(:attempt_id AS uuid), CAST(:result AS jsonb){where}
         ON CONFLICT DO NOTHING RETURNING 1
     ), artifact AS (
         INSERT INTO artifacts (id, owner_id, job_id, step, revision, name, role, sha256, size, media_type, simulated)
@@ -59,7 +59,11 @@ STORE_STEP = """
         WHERE EXISTS (SELECT 1 FROM stored)
     )
 """
-"""Two parts of a WITH: the step's row, and its artifacts if the row is new."""
+
+
+def store_step(where: str = "") -> str:
+    """Two parts of a WITH: the step's row, if `where` allows it, and its artifacts if the row is new."""
+    return _STORE_STEP.format(where=f" WHERE {where}" if where else "")
 
 
 def step_values(key: StepKey) -> Json:
@@ -70,7 +74,7 @@ def step_values(key: StepKey) -> Json:
 def store_values(
     key: StepKey, result: str, artifacts: Sequence[StepArtifact], *, attempt_id: str | None, simulated: bool
 ) -> Json:
-    """The parameters of `STORE_STEP`. `result` is JSON."""
+    """The parameters of `store_step`. `result` is JSON."""
     return {
         **step_values(key),
         "owner_id": key.owner_id,
@@ -205,7 +209,7 @@ class StepRepository:
         """Store the result of a step that cost nothing, and tell of it. Returns what is stored: whoever came first."""
         row = (
             await self._connection.execute(
-                text(f"WITH {STORE_STEP} SELECT EXISTS (SELECT 1 FROM stored) AS new"),
+                text(f"WITH {store_step()} SELECT EXISTS (SELECT 1 FROM stored) AS new"),
                 store_values(key, result, artifacts, attempt_id=None, simulated=simulated),
             )
         ).one()

@@ -17,8 +17,8 @@ PROMPTS = Path(__file__).parent
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*")
 _FRONT_MATTER = re.compile(r"\A---\n(?P<meta>.*?\n)---\n(?P<body>.*)\Z", re.DOTALL)
-_PARTS = re.compile(r"\A\s*# System\n(?P<system>.*)\n# User\n(?P<user>.*)\Z", re.DOTALL)
-_HEADING = re.compile(r"^# (?:System|User)$", re.MULTILINE)
+_PARTS = re.compile(r"\A\s*# System\n(?P<system>.*?)\n(?:# Shared\n(?P<shared>.*)\n)?# User\n(?P<user>.*)\Z", re.DOTALL)
+_HEADING = re.compile(r"^# (?:System|Shared|User)$", re.MULTILINE)
 
 
 class PromptError(AtelierError):
@@ -56,7 +56,11 @@ class _UniqueKeys(yaml.SafeLoader):
 
 @dataclass(frozen=True)
 class PromptTemplate:
-    """One prompt file: its front matter and its two compiled parts."""
+    """One prompt file: its front matter and its compiled parts.
+
+    `shared` is what the calls of a job have in common: with the system part a beginning that providers can keep, so it
+    must not use what differs from one call to the next.
+    """
 
     name: str
     version: int
@@ -64,6 +68,7 @@ class PromptTemplate:
     inputs: frozenset[str]
     system: Template
     user: Template
+    shared: Template | None = None
 
     def render(self, inputs: Mapping[str, Any]) -> Prompt:
         """Fill in. Raises `PromptError` for a missing or an extra input, or a missing field of one."""
@@ -73,9 +78,10 @@ class PromptTemplate:
             raise PromptError(self.name, f"undeclared input: {', '.join(extra)}")
         try:
             system, user = self.system.render(inputs), self.user.render(inputs)
+            shared = self.shared.render(inputs) if self.shared else ""
         except (TemplateError, TypeError, ValueError) as error:
             raise PromptError(self.name, str(error)) from error
-        return Prompt(self.name, self.version, system.strip(), user.strip(), dict(inputs))
+        return Prompt(self.name, self.version, system.strip(), user.strip(), dict(inputs), shared.strip())
 
 
 class PromptLibrary:
@@ -145,9 +151,9 @@ def _read(environment: Environment, root: Path, path: Path) -> PromptTemplate:
     if front.name != name:
         raise PromptError(relative, f"its name is {front.name!r}, its path says {name!r}")
     parts = _PARTS.match(document["body"])
-    if parts is None or len(_HEADING.findall(document["body"])) != 2:
-        raise PromptError(relative, "the body is one part under `# System` and then one under `# User`")
-    if not parts["system"].strip() or not parts["user"].strip():
+    if parts is None or len(_HEADING.findall(document["body"])) != (2 if parts["shared"] is None else 3):
+        raise PromptError(relative, "the body is a part under `# System`, perhaps one under `# Shared`, and `# User`")
+    if not all(part.strip() for part in parts.groups() if part is not None):
         raise PromptError(relative, "a part is empty")
     _check_variables(environment, relative, document["body"], frozenset(front.inputs))
     return PromptTemplate(
@@ -157,6 +163,7 @@ def _read(environment: Environment, root: Path, path: Path) -> PromptTemplate:
         inputs=frozenset(front.inputs),
         system=environment.from_string(parts["system"]),
         user=environment.from_string(parts["user"]),
+        shared=None if parts["shared"] is None else environment.from_string(parts["shared"]),
     )
 
 
