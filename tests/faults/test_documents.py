@@ -51,7 +51,6 @@ def sections_of(version: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
     return {s["id"]: (s["title"], s["transition"], s["markdown"]) for s in version["sections"]}
 
 
-@pytest.mark.measured
 async def test_section_three_of_eight_is_written_anew_and_nothing_else_changes(
     stack: Stack, user: User, wire: WireProvider, audit: Audit
 ) -> None:
@@ -224,7 +223,6 @@ async def test_killed_in_the_evaluation_and_between_versions(
     await audit.check()
 
 
-@pytest.mark.measured
 async def test_the_weakest_section_is_revised_and_a_worse_one_is_not_taken(
     stack: Stack, user: User, wire: WireProvider, audit: Audit
 ) -> None:

@@ -134,7 +134,6 @@ async def test_edited_asked_again_and_edited_to_sixty_sections(
     await audit.check()
 
 
-@pytest.mark.measured
 async def test_expired_and_asked_again_by_a_retry(stack: Stack, user: User, wire: WireProvider, audit: Audit) -> None:
     stack.processes[0].kill()
     async with User(stack.api(REVIEW_EXPIRY_DAYS="0.00001"), token_of(user)) as hasty:
@@ -152,7 +151,6 @@ async def test_expired_and_asked_again_by_a_retry(stack: Stack, user: User, wire
     await audit.check()
 
 
-@pytest.mark.measured
 async def test_cancelled_while_it_waits(stack: Stack, user: User, audit: Audit) -> None:
     stack.worker()
     job = await waiting(user)

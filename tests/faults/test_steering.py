@@ -20,8 +20,6 @@ from tests.support.stack import Api, Stack, User, eventually
 from tests.support.wire import WireProvider
 from tests.support.wire_messages import drip, hang, overloaded, refusal, status
 
-pytestmark = pytest.mark.measured
-
 BOTH = pytest.mark.parametrize("providers", [("anthropic", "gemini")])
 TEMPORAL = Path(sys.prefix) / "bin" / "temporal"
 
@@ -33,6 +31,7 @@ def operate(namespace: Namespace, *arguments: str) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("providers", [("anthropic",)])
 async def test_cancel_closes_a_slow_stream_within_five_seconds(
     stack: Stack, user: User, wire: WireProvider, database: Database, audit: Audit
@@ -105,6 +104,7 @@ async def test_an_operator_cancels_a_workflow(
     await audit.check()
 
 
+@pytest.mark.measured
 async def test_pause_lets_the_running_step_end_and_outlives_the_worker(
     stack: Stack, user: User, wire: WireProvider, audit: Audit
 ) -> None:
@@ -128,6 +128,7 @@ async def test_pause_lets_the_running_step_end_and_outlives_the_worker(
     await audit.check()
 
 
+@pytest.mark.measured
 async def test_a_retry_after_a_failed_assembly_asks_and_pays_for_nothing_again(
     stack: Stack, user: User, wire: WireProvider, database: Database, audit: Audit
 ) -> None:
@@ -159,6 +160,7 @@ def _file_of(stack: Stack, ref: ArtifactRef) -> Path:
     return path
 
 
+@pytest.mark.measured
 @BOTH
 async def test_the_second_model_answers_when_the_first_is_overloaded_or_declines(
     stack: Stack, user: User, wire: WireProvider, database: Database, audit: Audit
