@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 from temporalio import activity
@@ -126,6 +126,15 @@ class ScriptedJobs(JobActivities):
             await self.changed.wait_for(lambda: self._at_the_door)
 
 
+class Reached(asyncio.Event):
+    """A point that a workflow comes to, or the test fails."""
+
+    async def wait(self) -> Literal[True]:
+        """Wait until it is there. Raises TimeoutError."""
+        async with asyncio.timeout(20):
+            return await super().wait()
+
+
 class ScriptedLongform(LongformActivities):
     """Answers at once, unless a gate is set for the step; fails where a failure is set for `step`, `step model` or
     `step revision`."""
@@ -161,7 +170,7 @@ class ScriptedLongform(LongformActivities):
 
     def hold(self, step: str) -> tuple[asyncio.Event, asyncio.Event]:
         """Make a step wait. The events: it was reached; it may go on."""
-        self.gates[step], self.reached[step] = asyncio.Event(), asyncio.Event()
+        self.gates[step], self.reached[step] = asyncio.Event(), Reached()
         return self.reached[step], self.gates[step]
 
     async def _take(self, request: StepRequest, model: str = "") -> None:
@@ -336,4 +345,6 @@ async def start(client: Client, job: JobRequest) -> WorkflowHandle[Any, Any]:
         job,
         id=workflow_id(job.pipeline, job.job_id),
         task_queue=Queue.ORCHESTRATION,
+        # A workflow that would wait for ever fails its test, and does not hold up the run.
+        execution_timeout=timedelta(seconds=60),
     )
