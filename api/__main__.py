@@ -6,22 +6,16 @@ import signal
 import socket
 import sys
 
-from pydantic import ValidationError
-
 from api.app import create_app
 from api.server import Server
 from core.logging import configure_logging
-from core.settings import Settings
+from core.production import Use, read_settings
 from core.temporal import leave
 
 
 def main() -> int:
     """Serve until told to stop. 2 when the settings do not do, 1 when it could not start or stop in order."""
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        names = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
-        return _refuse(f"the settings are not valid: {names}")
+    settings = read_settings("atelier api", Use.DATABASE | Use.MODELS | Use.HTTP)
     for name, value in (("DATABASE_URL", settings.database_url), ("TEMPORAL_ADDRESS", settings.temporal_address)):
         if value is None:
             return _refuse(f"{name} is not set; set it, or let `atelier up` start what is needed")
@@ -30,7 +24,7 @@ def main() -> int:
         app = create_app(settings)
     except (ValueError, OSError) as error:
         return _refuse(str(error))
-    server = _CollectedServer(app, settings)
+    server = CollectedServer(app, settings)
     # uvicorn raises the signal that stopped it once more when all is closed, but to be told to stop is no error.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(KeyboardInterrupt):
@@ -38,7 +32,7 @@ def main() -> int:
     return 0 if server.started else 1
 
 
-class _CollectedServer(Server):
+class CollectedServer(Server):
     """Keeps the collector off what lives as long as the process: its pauses made the slowest answers."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

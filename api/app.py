@@ -1,19 +1,39 @@
 """The application: routes, errors, and its process's dependencies, built when it starts and closed when it ends."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi_swagger import patch_fastapi
 
 from api.background import Background
 from api.deps import Deps
+from api.docs import add_docs
 from api.errors import add_handlers
 from api.events import EventHub
-from api.middleware import RequestMiddleware
+from api.limits import Limiter
+from api.middleware import surround
 from api.openapi import DESCRIPTION, describe
-from api.routers import artifacts, budgets, documents, estimates, events, health, jobs, outlines, usage
+from api.origin import Network, networks
+from api.passwords import Passwords
+from api.routers import (
+    account,
+    admin,
+    artifacts,
+    auth,
+    budgets,
+    documents,
+    erasures,
+    estimates,
+    events,
+    health,
+    jobs,
+    keys,
+    outlines,
+    usage,
+)
+from api.tokens import TokenSigner
+from api.turns import Turns
 from core.artifacts.store import ArtifactStore
 from core.db.engine import Database, plain_url
 from core.llm.choice import configured_providers, default_chain
@@ -24,11 +44,13 @@ VERSION = "0.1.0"
 ERRANDS_SECONDS = 2.0
 
 
-def create_app(settings: Settings, *, background: bool = True) -> FastAPI:
+def create_app(settings: Settings, *, background: bool = True, passwords: Passwords | None = None) -> FastAPI:
     """The application of one API process. It starts and serves while Temporal, or even the database, is away.
 
-    Without `background` it only answers: other processes start jobs, close them, and sweep bytes.
-    Raises ValueError or OSError when the settings name no database, no Temporal, or a store that cannot be opened.
+    Without `background` it only answers: other processes start jobs, close them, and sweep bytes. `passwords` are
+    closed with it.
+    Raises ValueError or OSError when the settings name no database, no Temporal, or a store that cannot be opened, or
+    proxies or origins that are none.
     """
     if settings.database_url is None:
         raise ValueError("DATABASE_URL is not set")
@@ -36,11 +58,12 @@ def create_app(settings: Settings, *, background: bool = True) -> FastAPI:
         raise ValueError("TEMPORAL_ADDRESS is not set")
     # Here, where a mistake is one line, and not in a start that fails with a traceback.
     url, store = plain_url(settings.database_url.get_secret_value()), ArtifactStore.open(settings.artifacts)
-    address = settings.temporal_address
+    address, trusted = settings.temporal_address, networks(settings.trusted_proxies)
+    hashing = passwords or Passwords(settings.password_hashes_at_once)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _running(settings, url, address, store, background) as deps:
+        async with _running(settings, url, address, store, trusted, hashing, background) as deps:
             app.state.deps = deps
             yield
 
@@ -55,15 +78,29 @@ def create_app(settings: Settings, *, background: bool = True) -> FastAPI:
         # A redirect would lose the body of a POST; a wrong path is told.
         redirect_slashes=False,
     )
-    app.add_middleware(RequestMiddleware, max_body_bytes=settings.api_max_body_bytes)
+    surround(app, settings)
     add_handlers(app)
-    for module in (jobs, outlines, events, artifacts, documents, budgets, estimates, usage, health):
+    for module in (
+        jobs,
+        outlines,
+        events,
+        artifacts,
+        documents,
+        budgets,
+        estimates,
+        usage,
+        admin,
+        auth,
+        account,
+        keys,
+        erasures,
+        health,
+    ):
         # Not `include_router`: FastAPI matches an included router twice a request, and its routes know their paths
         # without the prefix, where the log and the Allow header need them whole.
         app.router.routes.extend(module.router.routes)
 
-    # FastAPI's own page loads its script from elsewhere, and stays empty on a machine without a way out.
-    patch_fastapi(app, redirect_from_root_to_docs=False)
+    add_docs(app)
 
     def openapi() -> dict[str, Any]:
         return describe(app)
@@ -74,12 +111,19 @@ def create_app(settings: Settings, *, background: bool = True) -> FastAPI:
 
 @asynccontextmanager
 async def _running(
-    settings: Settings, url: str, address: str, store: ArtifactStore, with_background: bool
+    settings: Settings,
+    url: str,
+    address: str,
+    store: ArtifactStore,
+    trusted: Sequence[Network],
+    passwords: Passwords,
+    with_background: bool,
 ) -> AsyncIterator[Deps]:
     """The dependencies, with everything that runs beside the requests."""
     async with AsyncExitStack() as stack:
         database = Database(url, pool_size=settings.database_pool_size)
         stack.push_async_callback(database.close)
+        stack.callback(passwords.close)
         temporal = await connect(address, settings.temporal_namespace, lazy=True)
         background = Background(settings, database, temporal, store)
         hub = EventHub(url, background.wake)
@@ -92,6 +136,11 @@ async def _running(
             wake=background.wake,
             providers=configured_providers(settings),
             chain=default_chain(settings),
+            tokens=TokenSigner(settings),
+            limiter=Limiter(settings, database, trusted),
+            turns=Turns(settings.database_pool_size),  # half of what its pool may open
+            passwords=passwords,
+            erasure=background.erasure,
         )
         stack.push_async_callback(background.stop)
         if with_background:

@@ -1,5 +1,5 @@
-"""What every API process does beside answering: start accepted jobs, close jobs whose workflow ended, settle what was
-spent, sweep bytes."""
+"""What every API process does beside answering: start accepted jobs, close jobs whose workflow ended, erase deleted
+accounts, settle what was spent, sweep bytes."""
 
 import asyncio
 import contextlib
@@ -9,12 +9,14 @@ from datetime import timedelta
 import structlog
 from temporalio.client import Client
 
+from api.erasure import Erasure
 from api.reconciler import Reconciler
 from api.starter import Starter
 from core.artifacts.store import ArtifactStore
 from core.contracts.errors import AtelierError
 from core.db.engine import Database
-from core.db.repositories.artifacts import ArtifactRepository
+from core.db.repositories.artifacts import ReferenceRepository
+from core.db.repositories.limits import LimitRepository
 from core.db.repositories.results import ResultRepository
 from core.db.repositories.spending import SpendingRepository
 from core.settings import Settings
@@ -36,7 +38,9 @@ class Background:
         self._store = store
         review_seconds = max(1, round(settings.review_expiry_days * 86_400))
         self._starter = Starter(database, temporal, review_seconds=review_seconds)
-        self._reconciler = Reconciler(database, temporal, cancel_grace=timedelta(seconds=settings.cancel_grace_seconds))
+        grace = timedelta(seconds=settings.cancel_grace_seconds)
+        self._reconciler = Reconciler(database, temporal, cancel_grace=grace)
+        self.erasure = Erasure(database, temporal, store, cancel_grace=grace)
         self._woken = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -48,9 +52,13 @@ class Background:
             asyncio.create_task(
                 self._every("reconciler", settings.reconciler_interval_seconds, self._reconciler.sweep, False)
             ),
+            asyncio.create_task(
+                self._every("erasures", settings.reconciler_interval_seconds, self.erasure.sweep, False)
+            ),
             asyncio.create_task(self._every("budgets", self._budgets_seconds(), self._sweep_budgets, False)),
             asyncio.create_task(self._every("sweeper", SWEEP_SECONDS, self._sweep_bytes, False)),
             asyncio.create_task(self._every("results", SWEEP_SECONDS, self._sweep_results, False)),
+            asyncio.create_task(self._every("limits", SWEEP_SECONDS, self._sweep_limits, False)),
         ]
 
     async def stop(self) -> None:
@@ -104,10 +112,16 @@ class Background:
         if dropped:
             log.info("results.dropped", results=dropped)
 
+    async def _sweep_limits(self) -> None:
+        async with self._database.statement() as connection:
+            dropped = await LimitRepository(connection).drop_old()
+        if dropped:
+            log.info("limits.dropped", limits=dropped)
+
     async def _sweep_bytes(self) -> None:
         async def referenced(keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
             async with self._database.transaction() as connection:
-                return await ArtifactRepository(connection).referenced(keys)
+                return await ReferenceRepository(connection).referenced(keys)
 
         grace = timedelta(seconds=self._settings.artifact_sweep_grace_seconds)
         deleted = await self._store.sweep(referenced, grace)

@@ -11,22 +11,34 @@ from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
+from api.erasure import Erasure
 from api.errors import ProblemError
 from api.events import EventHub
+from api.limits import Limiter
+from api.passwords import Passwords
+from api.tokens import Claims, InvalidTokenError, TokenSigner
+from api.turns import Turns
 from core.artifacts.store import ArtifactStore
-from core.contracts.errors import ErrorType
+from core.contracts.errors import AtelierError, ErrorType
+from core.contracts.people import Role, Scope, Via
 from core.db.engine import Database
+from core.db.repositories.accounts import AccountRepository
 from core.db.repositories.artifacts import ArtifactRepository
+from core.db.repositories.audit import Act, AuditLog, AuditRepository
+from core.db.repositories.budgets import BudgetRepository
 from core.db.repositories.documents import DocumentRepository
-from core.db.repositories.events import EventRepository
+from core.db.repositories.erasures import ErasureRepository
+from core.db.repositories.events import JobEventsRepository
+from core.db.repositories.identities import Caller, IdentityRepository
 from core.db.repositories.jobs import JobRepository
-from core.db.repositories.owners import Owner, OwnerRepository
-from core.db.repositories.spending import SpendingRepository
-from core.db.repositories.steps import StepRepository
+from core.db.repositories.keys import KeyRepository
+from core.db.repositories.logins import LoginRepository
+from core.db.repositories.steps import AnswersRepository
 from core.db.repositories.usage import UsageRepository
+from core.db.tokens import KEY_PREFIX
 from core.settings import Settings
 
-TOKEN_LIMIT = 200
+TOKEN_LIMIT = 1_000
 
 log = structlog.get_logger()
 
@@ -66,33 +78,62 @@ class Deps:
     providers: frozenset[str]
     chain: tuple[str, ...]
     """The models of a job that names none."""
+    tokens: TokenSigner
+    limiter: Limiter
+    turns: Turns
+    passwords: Passwords
+    erasure: Erasure
     errands: Errands = field(default_factory=Errands)
 
 
-class Session:
-    """One owner's transaction. It commits when the route has returned, before the answer is sent."""
+@dataclass(frozen=True)
+class Access:
+    """What a route asks of whoever calls it, beside valid credentials."""
 
-    def __init__(self, deps: Deps, token: str, *, reading: bool) -> None:
-        """Use `open_session`."""
+    scope: Scope | None = None
+    """What a key must allow; None: `write`, unless the method only reads."""
+    login: bool = False
+    """It changes the account itself: a key does not do, unless its owner has no password and so cannot log in."""
+    admin: bool = False
+    counted: bool = False
+    """Where there are limits, it is counted before it does anything: a transaction begins only after that."""
+
+
+class Session:
+    """One owner's transaction. It commits when the route has returned, before the answer is sent.
+
+    Every repository is bound to the owner: a route cannot ask for another's rows.
+    """
+
+    def __init__(self, deps: Deps, request: Request, credentials: "str | Claims", *, reading: bool) -> None:
+        """Use `OwnerSession` and its like."""
         self.deps = deps
-        self.token = token
-        self.owner: Owner
+        self.request = request
+        self.credentials = credentials
+        self.owner: Caller
         self.connection: AsyncConnection
         self.then: list[Callable[[], None]] = []
         """Called when the transaction is committed."""
+        self.resource = ""
+        """What the route changed, for the audit log; empty: what its path names."""
+        self.is_noted = False
+        """The route added its line itself, in the transaction of what it did, and needs no other."""
         self._reading = reading
         self._held = AsyncExitStack()
+        self._holds = False
 
     async def __aenter__(self) -> "Session":
         await self._take()
         return self
 
     async def __aexit__(self, *failure: Any) -> None:
+        self._holds = False
         await self._held.__aexit__(*failure)
 
     async def leave(self) -> None:
         """Give the connection back, because something slow comes and nothing is read after it. What was done is
         committed."""
+        self._holds = False
         await self._held.aclose()
 
     @asynccontextmanager
@@ -102,47 +143,114 @@ class Session:
         yield
         await self._take()
 
+    async def alone(self) -> None:
+        """Go on without a transaction: each statement is one by itself. What was done so far is committed."""
+        await self._go_on(reading=True)
+
+    async def begin(self) -> None:
+        """Go on in a transaction, for a session that is `alone`."""
+        await self._go_on(reading=False)
+
+    async def _go_on(self, *, reading: bool) -> None:
+        if self._holds and self._reading is reading:
+            return
+        await self.leave()
+        self._reading = reading
+        await self._take()
+
     async def _take(self) -> None:
-        # What only reads needs no transaction, and without one half the trips to the database.
         database = self.deps.database
-        self.connection = await self._held.enter_async_context(
-            database.statement() if self._reading else database.transaction()
+        asks = self.credentials if isinstance(self.credentials, str) else self.credentials.owner_id
+        async with AsyncExitStack() as taken:
+            await taken.enter_async_context(self.deps.turns.of(asks))
+            # What only reads needs no transaction, and without one half the trips to the database.
+            self.connection = await taken.enter_async_context(
+                database.statement() if self._reading else database.transaction()
+            )
+            self._held = taken.pop_all()
+        self._holds = True
+
+    async def still_allowed(self, connection: AsyncConnection) -> bool:
+        """Whether the key was not revoked, and the login has not ended, since the request came."""
+        return await identify(connection, self.credentials) is not None
+
+    async def note(self, action: str, resource: str = "", *, owner_id: str | None = None, **details: Any) -> None:
+        """Add a line to the audit log: the caller did this, to what is `owner_id`'s (their own, if not said)."""
+        origin = self.deps.limiter.origin(self.request)
+        act = Act(
+            action=action,
+            owner_id=owner_id or self.owner.id,
+            actor_id=self.owner.id,
+            via=self.owner.via,
+            via_id=self.owner.via_id,
+            resource=resource,
+            ip=origin.ip,
+            request_id=origin.request_id,
+            details=details,
         )
+        if not self._holds:
+            await self._take()
+        await AuditLog(self.connection).add(act)
 
     @property
     def jobs(self) -> JobRepository:
         """The jobs."""
-        return JobRepository(self.connection)
+        return JobRepository(self.connection, self.owner.id)
 
     @property
     def documents(self) -> DocumentRepository:
         """The documents."""
-        return DocumentRepository(self.connection)
+        return DocumentRepository(self.connection, self.owner.id)
 
     @property
-    def steps(self) -> StepRepository:
-        """What the jobs' steps stored."""
-        return StepRepository(self.connection)
+    def answers(self) -> AnswersRepository:
+        """What people answered in the jobs."""
+        return AnswersRepository(self.connection, self.owner.id)
 
     @property
     def artifacts(self) -> ArtifactRepository:
         """The artifacts."""
-        return ArtifactRepository(self.connection)
+        return ArtifactRepository(self.connection, self.owner.id)
 
     @property
-    def events(self) -> EventRepository:
+    def events(self) -> JobEventsRepository:
         """The events."""
-        return EventRepository(self.connection)
+        return JobEventsRepository(self.connection, self.owner.id)
 
     @property
-    def spending(self) -> SpendingRepository:
+    def budgets(self) -> BudgetRepository:
         """What may be spent."""
-        return SpendingRepository(self.connection)
+        return BudgetRepository(self.connection, self.owner.id)
 
     @property
     def usage(self) -> UsageRepository:
         """What was spent."""
-        return UsageRepository(self.connection)
+        return UsageRepository(self.connection, self.owner.id)
+
+    @property
+    def account(self) -> AccountRepository:
+        """Who the owner is."""
+        return AccountRepository(self.connection, self.owner.id)
+
+    @property
+    def logins(self) -> LoginRepository:
+        """Where they are logged in."""
+        return LoginRepository(self.connection, self.owner.id)
+
+    @property
+    def keys(self) -> KeyRepository:
+        """Their API keys."""
+        return KeyRepository(self.connection, self.owner.id)
+
+    @property
+    def erasures(self) -> ErasureRepository:
+        """The end of it all."""
+        return ErasureRepository(self.connection, self.owner.id)
+
+    @property
+    def audit(self) -> AuditRepository:
+        """What was done with all that."""
+        return AuditRepository(self.connection, self.owner.id)
 
 
 def deps_of(request: Request) -> Deps:
@@ -151,38 +259,123 @@ def deps_of(request: Request) -> Deps:
     return deps
 
 
-async def open_session(request: Request) -> AsyncIterator[Session]:
-    """The session of the owner whose key the request carries. `UNAUTHENTICATED` without a valid one.
+def session_for(access: Access) -> Callable[[Request], AsyncIterator[Session]]:
+    """The dependency of a route: a session of whoever the request's credentials speak for, if that is enough.
 
-    The key is looked up in the route's own transaction: one trip to the pool a request, and a revoked key is refused
-    from the next request on.
+    Raises `UNAUTHENTICATED`, or `TOO_MANY_REQUESTS` when too many such came from the same address, and
+    `INSUFFICIENT_SCOPE`, `LOGIN_NEEDED`, `ADMIN_NEEDED`. Whatever changes something leaves a line in the audit log.
+
+    The credentials are looked up in the route's own transaction: one trip to the pool a request, and a revoked key, or
+    the token of a login that has ended, is refused from the next request on.
     """
-    token = bearer_token(request)
-    async with Session(deps_of(request), token, reading=request.method == "GET") as session:
-        owner = await OwnerRepository(session.connection).by_token(token)
-        if owner is None:
-            raise unauthenticated("The API key is not valid, or was revoked.", given=True)
-        session.owner = owner
-        yield session
-    for action in session.then:
-        action()
+
+    async def opened(request: Request) -> AsyncIterator[Session]:
+        deps = deps_of(request)
+        reading = request.method in {"GET", "HEAD"}
+        denied: ProblemError | None = None
+        try:
+            credentials = read_credentials(request, deps.tokens)
+        except ProblemError as error:
+            denied = error
+        else:
+            alone = reading or (access.counted and deps.limiter.on)
+            async with Session(deps, request, credentials, reading=alone) as session:
+                caller = await identify(session.connection, credentials)
+                if caller is None:
+                    denied = _invalid()
+                else:
+                    _check(access, caller, reading)
+                    session.owner = caller
+                    yield session
+                    if not (reading or access.scope is Scope.READ or session.is_noted):
+                        await session.note(_action(request), session.resource or _resource(request))
+        if denied is not None:
+            await deps.limiter.anonymous(request)
+            raise denied
+        for action in session.then:
+            action()
+        if caller is not None and caller.untouched:
+            deps.errands.run(_touch(deps.database, caller))
+
+    return opened
 
 
-OwnerSession = Annotated[Session, Depends(open_session, scope="function")]
+OwnerSession = Annotated[Session, Depends(session_for(Access()), scope="function")]
+"""For most routes."""
+CountedSession = Annotated[Session, Depends(session_for(Access(counted=True)), scope="function")]
+"""For those that do little but start model calls, see `api.submission.counted`."""
+ReadingSession = Annotated[Session, Depends(session_for(Access(scope=Scope.READ)), scope="function")]
+"""For a POST that changes nothing."""
+LoginSession = Annotated[Session, Depends(session_for(Access(login=True)), scope="function")]
+"""For the account itself, its keys and its end."""
+AdminSession = Annotated[Session, Depends(session_for(Access(admin=True)), scope="function")]
+"""For everybody's figures, limits and providers."""
 
 
-def bearer_token(request: Request) -> str:
-    """The token of the Authorization header. Raises `UNAUTHENTICATED`."""
+async def identify(connection: AsyncConnection, credentials: str | Claims) -> Caller | None:
+    """Who a key or an access token speaks for; None when it is revoked, expired, or its login has ended."""
+    identities = IdentityRepository(connection)
+    if isinstance(credentials, str):
+        return await identities.by_key(credentials)
+    return await identities.by_login(credentials.owner_id, credentials.session_id)
+
+
+def read_credentials(request: Request, tokens: TokenSigner) -> str | Claims:
+    """The key of the Authorization header, or what its access token claims. Raises `UNAUTHENTICATED`."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
-        raise unauthenticated("Send an API key: `Authorization: Bearer <key>`.", given=False)
+        raise unauthenticated("Send an API key or an access token: `Authorization: Bearer <key>`.", given=False)
     if len(token) > TOKEN_LIMIT:
-        raise unauthenticated("The API key is not valid, or was revoked.", given=True)
-    return token
+        raise _invalid()
+    if token.startswith(KEY_PREFIX):
+        return token
+    try:
+        return tokens.read(token)
+    except InvalidTokenError:
+        raise _invalid() from None
 
 
 def unauthenticated(message: str, *, given: bool) -> ProblemError:
     """A 401 as RFC 6750 wants it."""
     challenge = 'Bearer realm="atelier"' + (', error="invalid_token"' if given else "")
     return ProblemError(ErrorType.UNAUTHENTICATED, message, headers={"WWW-Authenticate": challenge})
+
+
+def _invalid() -> ProblemError:
+    return unauthenticated("The key or token is not valid: it expired, was revoked, or its login ended.", given=True)
+
+
+def _check(access: Access, caller: Caller, reading: bool) -> None:
+    scope = access.scope or (Scope.READ if reading else Scope.WRITE)
+    if scope not in caller.scopes:
+        raise AtelierError(
+            ErrorType.INSUFFICIENT_SCOPE,
+            f"This key may not {scope.value}: use one with the scope `{scope.value}`, or log in.",
+            details={"needed": scope.value, "scopes": sorted(caller.scopes)},
+        )
+    if access.login and caller.via is Via.KEY and caller.has_password:
+        raise AtelierError(ErrorType.LOGIN_NEEDED, "A key cannot change the account: log in, and use the access token.")
+    if access.admin and caller.role is not Role.ADMIN:
+        raise AtelierError(ErrorType.ADMIN_NEEDED, "Only an admin may do this.")
+
+
+def _action(request: Request) -> str:
+    """What a route is called in the audit log, such as `jobs.cancel`."""
+    route = request.scope["route"]
+    return f"{route.tags[0]}.{route.name}"
+
+
+def _resource(request: Request) -> str:
+    """What a path names, such as `jobs/0198…`: up to its last parameter, without what is done to it."""
+    parts = request.scope["route"].path.removeprefix("/v1/").split("/")
+    named = [number for number, part in enumerate(parts) if part.startswith("{")]
+    return "/".join(request.scope["path"].removeprefix("/v1/").split("/")[: named[-1] + 1] if named else parts)
+
+
+async def _touch(database: Database, caller: Caller) -> None:
+    try:
+        async with database.statement() as connection:
+            await IdentityRepository(connection).touch(caller)
+    except AtelierError as error:
+        log.info("identity.untouched", reason=error.message)

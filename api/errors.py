@@ -13,7 +13,7 @@ from starlette.types import Scope
 
 from api.requests import InvalidRequestError, Problem, invalid_fields
 from core.contracts.errors import ERRORS, AtelierError, ErrorType
-from core.db.engine import is_unavailable
+from core.db.engine import is_of_nobody, is_unavailable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
@@ -52,6 +52,7 @@ def problem(
     """A problem document as a response."""
     kind = ERRORS[type]
     status = status or kind.status
+    state = scope.get("state", {})
     content: dict[str, Any] = {
         "type": f"urn:atelier:error:{type.value}",
         "title": kind.title,
@@ -59,7 +60,8 @@ def problem(
         "detail": detail,
         "instance": scope["path"][:500],
         "code": type.value,
-        "request_id": scope.get("state", {}).get("request_id", ""),
+        "request_id": state.get("request_id", ""),
+        "trace_id": state.get("trace_id", ""),
     }
     if errors is not None:
         content["errors"] = errors
@@ -90,6 +92,9 @@ def problem_of(scope: Scope, error: Exception) -> Response:
         return problem_of(scope, invalid_fields(list(error.errors())))
     if isinstance(error, HTTPException):
         return _of_http(scope, error)
+    if is_of_nobody(error):
+        headers = {"WWW-Authenticate": 'Bearer realm="atelier", error="invalid_token"'}
+        return problem(scope, ErrorType.UNAUTHENTICATED, "This account was deleted just now.", headers=headers)
     if is_unavailable(error):
         log.warning("request.problem", code=ErrorType.DATABASE_UNAVAILABLE.value, cause=repr(error))
         return problem(scope, ErrorType.DATABASE_UNAVAILABLE, "The database cannot be reached.")

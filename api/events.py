@@ -14,6 +14,7 @@ import asyncpg
 import structlog
 from asyncpg import Connection
 from pydantic_core import to_json
+from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -21,8 +22,7 @@ from core.contracts.errors import AtelierError
 from core.contracts.jobs import ENDING_EVENTS, Event
 from core.contracts.names import EVENTS_CHANNEL, JOBS_CHANNEL
 from core.db.engine import CONNECT_TIMEOUT_SECONDS, Database, plain_url
-from core.db.repositories.events import EventRepository
-from core.db.repositories.owners import OwnerRepository
+from core.db.repositories.events import JobEventsRepository
 
 BATCH = 500
 """Events read at a time; a stream that is far behind reads the next when the client has taken these."""
@@ -156,7 +156,7 @@ class EventStream(Response):
         database: Database,
         *,
         owner_id: str,
-        token: str,
+        allowed: Callable[[AsyncConnection], Awaitable[bool]],
         job_id: str,
         after: int,
         poll_seconds: float,
@@ -168,7 +168,7 @@ class EventStream(Response):
         self._hub = hub
         self._database = database
         self._owner_id = owner_id
-        self._token = token
+        self._allowed = allowed
         self._job_id = job_id
         self._sent = after
         self._poll_seconds = poll_seconds
@@ -219,16 +219,16 @@ class EventStream(Response):
         """What is new, and whether that is the end of it."""
         try:
             async with self._database.transaction() as connection:
-                if check_key and await OwnerRepository(connection).by_token(self._token) is None:
+                if check_key and not await self._allowed(connection):
                     return [], True
-                repository = EventRepository(connection)
+                repository = JobEventsRepository(connection, self._owner_id)
                 events = await repository.after(self._job_id, self._sent, BATCH)
                 # The row is read only when it may have ended: most of the time one statement is enough.
                 if events and self._begun and not any(event.type in _ENDINGS for event in events):
                     return events, False
                 # Also after the last of several batches: a job that ended long ago is not waited for.
                 self._begun = len(events) < BATCH
-                position = await repository.position(self._owner_id, self._job_id)
+                position = await repository.position(self._job_id)
         except AtelierError as error:
             # The database is away. The client keeps its stream, and gets the rest when it is back.
             log.warning("events.reading_failed", job_id=self._job_id, error=error.message)

@@ -211,7 +211,33 @@ _DETAILS: dict[ErrorType, tuple[str, Example]] = {
         {"details": {"models": ["google:gemini-9-nano"]}},
     ),
     ErrorType.INVALID_CURSOR: ("Take the cursor from `next_cursor` of the page before.", {}),
-    ErrorType.UNAUTHENTICATED: ("Send an API key: `Authorization: Bearer <key>`.", {}),
+    ErrorType.UNAUTHENTICATED: ("Send an API key or an access token: `Authorization: Bearer <key>`.", {}),
+    ErrorType.INSUFFICIENT_SCOPE: (
+        "This key may not write: use one with the scope `write`, or log in.",
+        {"details": {"needed": "write", "scopes": ["read"]}},
+    ),
+    ErrorType.WRONG_CREDENTIALS: ("The email or the password is wrong.", {}),
+    ErrorType.LOGIN_NEEDED: ("A key cannot change the account: log in, and use the access token.", {}),
+    ErrorType.REGISTRATION_CLOSED: (
+        "Accounts are made by the admins of this deployment: ask one of them.",
+        {},
+    ),
+    ErrorType.EMAIL_TAKEN: ("There is an account with ada@example.com. Log in, or use another email.", {}),
+    ErrorType.TOO_MANY_KEYS: (
+        "There are 50 keys, as many as an account may have. Revoke one first.",
+        {"details": {"limit": 50}},
+    ),
+    ErrorType.TOO_MANY_REQUESTS: (
+        "You have started as many jobs as one user may in an hour. Try again in 6 minutes.",
+        {"details": {"limit": "submissions", "quota": 100, "seconds": 3600}},
+    ),
+    ErrorType.TOO_MANY_JOBS: (
+        "20 of your jobs run or are to start, and 20 may at once. Try again when one has ended, or cancel one.",
+        {"details": {"limit": 20, "running": 20}},
+    ),
+    ErrorType.REQUEST_TIMEOUT: ("The body did not arrive within 20 seconds. Send it again.", {}),
+    ErrorType.ADMIN_NEEDED: ("Only an admin may do this.", {}),
+    ErrorType.TOOK_TOO_LONG: ("The answer did not begin within 60 seconds. Try again in a moment.", {}),
     ErrorType.NOT_FOUND: (f"There is no job {JOB_ID}.", {"details": {"job_id": JOB_ID}}),
     ErrorType.IDEMPOTENCY_MISMATCH: (
         "This Idempotency-Key was used for another request. Send the first body again, or take a new key.",
@@ -244,5 +270,6 @@ def problem(code: ErrorType) -> Example:
         "instance": f"/v1/jobs/{JOB_ID}",
         "code": code.value,
         "request_id": "019aa0c2-9a1b-7e60-8a55-0f7f1c2d3e4f",
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
         **more,
     }

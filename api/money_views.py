@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from api.views import View
-from core.db.repositories.spending import Month
+from core.db.repositories.budgets import Month
 from core.db.repositories.usage import CallRecord, Figures, UsageRecord
 
 

@@ -9,9 +9,12 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api import examples
+from api.admin_schemas import AccountCreation, AdminAccountPatch
 from api.document_schemas import EditSection, OutlineApproval, OutlineRevision, RegenerateSection
+from api.erasure_schemas import AccountDeletion
 from api.errors import MEDIA_TYPE
 from api.money_schemas import BudgetRaise, MonthlyBudget
+from api.people_schemas import KeyRequest, LoginRequest, MePatch, PasswordChange, RefreshRequest, Registration
 from api.schemas import EventView, JobPatch, JobSubmission, Problem
 from core.contracts.errors import ERRORS, ErrorType
 from core.contracts.outlines import OutlineEdit
@@ -23,10 +26,15 @@ Responses = dict[int | str, dict[str, Any]]
 DESCRIPTION = """
 Atelier runs long AI work durably: a job that was accepted is never lost, and no step is paid for twice.
 
-Send an API key with every request: `Authorization: Bearer <key>`. Errors are problem documents (RFC 9457) with a
-stable `code`. Every answer carries `X-Request-Id`, yours if you sent one.
+Send an API key or an access token with every request: `Authorization: Bearer <key>`. A key is for programs, and may be
+allowed to read only; an access token comes from `POST /v1/auth/login` and lives for half an hour. You see what is
+yours; what is another's is not found. Errors are problem documents (RFC 9457) with a stable `code`. Every answer
+carries `X-Request-Id`, yours if you sent one. A 429 says in `Retry-After` when to come again.
 """
 TAGS = [
+    {"name": "auth", "description": "Come in with an email and a password, and leave. Needs no key."},
+    {"name": "account", "description": "Your account: who you are, where you are logged in, what was done."},
+    {"name": "keys", "description": "API keys, for programs."},
     {"name": "jobs", "description": "Submit work, see how far it is, steer it."},
     {"name": "outline", "description": "The plan of a long document, reviewed by you before a section is written."},
     {"name": "documents", "description": "What was written: its versions, what changed between them, and new ones."},
@@ -34,6 +42,7 @@ TAGS = [
     {"name": "budgets", "description": "What may be spent: no call is made that could pass it."},
     {"name": "usage", "description": "What is asked of models and what it costs, before and after."},
     {"name": "artifacts", "description": "The files that jobs make."},
+    {"name": "admin", "description": "For admins: accounts, everybody's figures, limits. Never another's content."},
     {"name": "health", "description": "For load balancers and operators; needs no key."},
 ]
 _BODIES: tuple[type[BaseModel], ...] = (
@@ -46,10 +55,28 @@ _BODIES: tuple[type[BaseModel], ...] = (
     EditSection,
     BudgetRaise,
     MonthlyBudget,
+    AccountCreation,
+    AdminAccountPatch,
+    Registration,
+    LoginRequest,
+    RefreshRequest,
+    MePatch,
+    PasswordChange,
+    KeyRequest,
+    AccountDeletion,
 )
+OPEN_TAGS = frozenset({"auth", "health"})
+"""Of the routes that need no credentials."""
 _REF = "#/components/schemas/{model}"
-BODY_PROBLEMS = (ErrorType.BODY_TOO_LARGE, ErrorType.UNSUPPORTED_MEDIA_TYPE, ErrorType.INVALID_REQUEST)
-_ALWAYS = (ErrorType.UNAUTHENTICATED, ErrorType.DATABASE_UNAVAILABLE)
+BODY_PROBLEMS = (
+    ErrorType.REQUEST_TIMEOUT,
+    ErrorType.BODY_TOO_LARGE,
+    ErrorType.UNSUPPORTED_MEDIA_TYPE,
+    ErrorType.INVALID_REQUEST,
+)
+OPEN_PROBLEMS = (ErrorType.TOO_MANY_REQUESTS, ErrorType.DATABASE_UNAVAILABLE, ErrorType.TOOK_TOO_LONG)
+"""What every route can answer with that looks at no credentials."""
+_ALWAYS = (ErrorType.UNAUTHENTICATED, ErrorType.INSUFFICIENT_SCOPE, *OPEN_PROBLEMS)
 
 
 def request_body(model: type[BaseModel], example: examples.Example, *, required: bool = True) -> Schema:
@@ -64,10 +91,10 @@ def success(status: int, description: str, model: type[BaseModel], example: exam
     return {status: {"description": description, "model": model, "content": content}}
 
 
-def problems(*codes: ErrorType) -> Responses:
+def problems(*codes: ErrorType, always: tuple[ErrorType, ...] = _ALWAYS) -> Responses:
     """`responses` for the problems a route can answer with, and those that every route can."""
     by_status: dict[int, list[ErrorType]] = {}
-    for code in (*codes, *_ALWAYS):
+    for code in dict.fromkeys((*codes, *always)):
         by_status.setdefault(ERRORS[code].status, []).append(code)
     return {
         status: {
@@ -99,14 +126,15 @@ def describe(app: FastAPI) -> Schema:
         "key": {
             "type": "http",
             "scheme": "bearer",
-            "description": "An API key: `atelier up` keeps one in `credentials.json`, `python -m api.keys` makes more.",
+            "description": "An API key (`atl_…`), made at `POST /v1/me/keys`, or an access token of a login. "
+            "`atelier up` keeps a key in `credentials.json`; `python -m api.keys` makes keys without a login.",
         }
     }
     document["security"] = [{"key": []}]
     for operations in document["paths"].values():
         for operation in operations.values():
             _without_default_422(operation)
-            if "health" in operation["tags"]:
+            if not OPEN_TAGS.isdisjoint(operation["tags"]):
                 operation["security"] = []
     _restore_examples(app, document)
     app.openapi_schema = document

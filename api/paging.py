@@ -71,7 +71,7 @@ def _encode(data: bytes) -> str:
 
 def _decode(cursor: str, length: int | None = None) -> bytes:
     try:
-        data = base64.b64decode(cursor + "==", altchars=b"-_", validate=True)
+        data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
     except (ValueError, binascii.Error):
         raise _invalid() from None
     # One thing has one cursor.

@@ -64,7 +64,7 @@ def asked_round(job: JobRecord) -> int | None:
 
 async def outline_file(session: Session, job_id: str) -> ArtifactRecord:
     """The newest outline of a job. Raises `NOT_FOUND` when it has none yet."""
-    found = await session.artifacts.newest(session.owner.id, job_id, OUTLINE_FILE, OUTLINE_STEPS)
+    found = await session.artifacts.newest(job_id, OUTLINE_FILE, OUTLINE_STEPS)
     if found is None:
         raise AtelierError(ErrorType.NOT_FOUND, f"The job {job_id} has no outline (yet).", details={"job_id": job_id})
     return found
@@ -75,8 +75,8 @@ async def hear(session: Session, job_id: str, said: Word, round: int | None) -> 
 
     Raises `NOT_FOUND`, `IDEMPOTENCY_MISMATCH`, and `INVALID_STATE` when the job asks about no outline, or another.
     """
-    job = await session.jobs.get(session.owner.id, job_id)
-    for _, stored in await session.steps.answers(job_id, REVIEW_STEP):
+    job = await session.jobs.get(job_id)
+    for _, stored in await session.answers.of(job_id, REVIEW_STEP):
         if stored.update_id == said.update_id:
             _must_be(stored, said)
             return None

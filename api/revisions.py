@@ -9,11 +9,12 @@ from fastapi import Response
 from api.deps import Session
 from api.estimates import check_budget
 from api.requests import NAME_LIMIT
-from api.submission import accept, accepted, chain, put_attachments, sha256_of, visible
+from api.submission import accepted, chain, counted, insert, sha256_of, visible
 from core.contracts.base import Attachment
 from core.contracts.documents import Version
 from core.contracts.errors import AtelierError, ErrorType
 from core.contracts.longform_steps import REVISION_PIPELINE, RevisionAct, RevisionInput
+from core.db.repositories.job_records import JobRecord
 from core.db.repositories.jobs import NewJob
 
 TITLE_LIMIT = 200
@@ -47,25 +48,39 @@ async def submit(session: Session, change: Change, idempotency_key: str | None) 
     """Accept the job that makes the change.
 
     Raises `NOT_FOUND` for a document, version or section that is not there, `INVALID_STATE` while another change of
-    the document is under way, `IDEMPOTENCY_MISMATCH`, `UNKNOWN_MODEL`, `PRICE_UNKNOWN`,
-    `STORE_UNAVAILABLE`.
+    the document is under way, `IDEMPOTENCY_MISMATCH`, `UNKNOWN_MODEL`, `PRICE_UNKNOWN`, `TOO_MANY_REQUESTS`,
+    `TOO_MANY_JOBS`, `STORE_UNAVAILABLE`.
     """
-    owner_id, document_id = session.owner.id, change.document_id
     models = chain(session.deps, change.models)
     check_budget(change.budget_usd, models)
+    asked = await _asked(session, change, models, idempotency_key)
+    if isinstance(asked, JobRecord):
+        return accepted(asked)
+    async with counted(session, asked.attachments) as give_back:
+        # Again, in the transaction that inserts it: another change may have come meanwhile.
+        asked = await _asked(session, change, models, idempotency_key)
+        if isinstance(asked, JobRecord):
+            give_back()
+            return accepted(asked)
+        return await insert(session, asked, give_back)
+
+
+async def _asked(
+    session: Session, change: Change, models: tuple[str, ...], idempotency_key: str | None
+) -> NewJob | JobRecord:
+    """The job that would make the change, or the one that was accepted for it. The document stays locked."""
+    document_id = change.document_id
     body_sha256 = change.body_sha256
-    attachments = () if change.text is None else (change.text,)
-    await put_attachments(session, attachments)
-    await session.documents.lock(owner_id, document_id)
+    await session.documents.lock(document_id)
     if idempotency_key is not None:
         # Under the lock, and before anything is looked at that the first request has changed.
-        known = await session.jobs.repeated(owner_id, idempotency_key, body_sha256)
+        known = await session.jobs.repeated(idempotency_key, body_sha256)
         if known is not None:
-            return accepted(known)
-    number = change.base or await session.documents.latest(owner_id, document_id)
-    base = (await session.documents.version(owner_id, document_id, number)).version
+            return known
+    number = change.base or await session.documents.latest(document_id)
+    base = (await session.documents.version(document_id, number)).version
     title = await _title(session, change, base)
-    alive = await session.documents.alive_revision(owner_id, document_id)
+    alive = await session.documents.alive_revision(document_id)
     if alive is not None:
         raise AtelierError(
             ErrorType.INVALID_STATE,
@@ -82,8 +97,7 @@ async def submit(session: Session, change: Change, idempotency_key: str | None) 
         text=None if change.text is None else change.text.ref,
         restore=change.restore,
     )
-    job = NewJob(
-        owner_id=owner_id,
+    return NewJob(
         pipeline=REVISION_PIPELINE,
         title=title,
         tags=(),
@@ -92,10 +106,9 @@ async def submit(session: Session, change: Change, idempotency_key: str | None) 
         body_sha256=body_sha256,
         idempotency_key=idempotency_key,
         parent_job=base.job_id,
-        attachments=attachments,
+        attachments=() if change.text is None else (change.text,),
         budget_usd=change.budget_usd,
     )
-    return await accept(session, job)
 
 
 async def _title(session: Session, change: Change, base: Version) -> str:
@@ -107,7 +120,7 @@ async def _title(session: Session, change: Change, base: Version) -> str:
                 f"Version {base.number} is the newest already: there is nothing to restore.",
                 details={"latest": base.number},
             )
-        await session.documents.version(session.owner.id, change.document_id, change.restore)
+        await session.documents.version(change.document_id, change.restore)
         title = f"Version {change.restore} of {base.title} restored"
     else:
         section = next((section for section in base.sections if section.id == change.section_id), None)

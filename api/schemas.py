@@ -21,7 +21,8 @@ from core.contracts.errors import ErrorType
 from core.contracts.jobs import EventType, JobError, JobStatus, Progress
 from core.contracts.llm import ModelChain
 
-_VISIBLE = r"^\P{Cc}+$"
+# No control character (Cc), as every dialect of regular expressions spells it: the document is for all of them.
+_VISIBLE = r"^[^\x00-\x1f\x7f-\x9f]+$"
 
 
 def _distinct(tags: tuple[str, ...]) -> tuple[str, ...]:
@@ -269,5 +270,6 @@ class Problem(AnswerModel):
     instance: str
     code: ErrorType
     request_id: str
+    trace_id: str
     errors: list[FieldProblem] | None = None
     details: Json | None = None

@@ -38,6 +38,8 @@ NORMAL_PRIORITY = 3
 REVIEW_SECONDS = 30 * 86_400
 RUN_MEMO = "run"
 """Where a workflow says which run of its job it is."""
+TRACE_MEMO = "trace_id"
+"""Where it says which trace it belongs to, for whoever looks at it in Temporal's Web UI and has the logs beside it."""
 
 log = structlog.get_logger()
 
@@ -83,7 +85,7 @@ class Starter:
                     if request.run == 1
                     else WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
                 ),
-                memo={RUN_MEMO: request.run},
+                memo={RUN_MEMO: request.run, TRACE_MEMO: request.trace_id},
                 priority=Priority(priority_key=NORMAL_PRIORITY, fairness_key=request.owner_id),
                 search_attributes=TypedSearchAttributes(
                     [

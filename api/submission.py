@@ -4,14 +4,16 @@ import asyncio
 import hashlib
 import json
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 
 from fastapi import Response
 
 from api.deps import Deps, Session
 from api.errors import ProblemError
 from api.estimates import check_budget, estimate_view
+from api.limits import GiveBack
 from api.requests import check, invalid
 from api.schemas import JobSubmission
 from api.views import answer, job_view
@@ -67,7 +69,6 @@ def new_job(deps: Deps, owner_id: str, submission: JobSubmission, idempotency_ke
     body_sha256 = sha256_of(body)
     prepared = pipeline.prepare(asked.input, owner_id)
     return NewJob(
-        owner_id=owner_id,
         pipeline=pipeline.name,
         title=submission.title or visible(pipeline.title(asked.input)) or pipeline.name,
         tags=submission.tags,
@@ -96,22 +97,60 @@ def known_pipeline(name: str, *, to_submit: bool = False) -> Pipeline:
     return known[name]
 
 
-async def put_attachments(session: Session, attachments: Sequence[Attachment]) -> None:
-    """Put bytes into the store, before a row refers to them. Raises `STORE_UNAVAILABLE`.
-
-    No connection is held meanwhile. What no job comes to refer to is swept.
-    """
-    if not attachments:
-        return
-    async with session.away():
-        put = session.deps.store.put
-        await asyncio.gather(*(put(session.owner.id, file.data, file.ref.media_type) for file in attachments))
-
-
 async def accept(session: Session, job: NewJob) -> Response:
-    """Insert a job whose attachments are in the store, and answer with it. Raises `IDEMPOTENCY_MISMATCH`."""
-    record, new = await session.jobs.submit(job)
-    if new and not session.deps.events.listening:
+    """Count a job, put its attachments into the store, insert it, and answer with it.
+
+    Raises `TOO_MANY_REQUESTS`, `TOO_MANY_JOBS`, `STORE_UNAVAILABLE`, `IDEMPOTENCY_MISMATCH`.
+    """
+    if job.idempotency_key is not None and session.deps.limiter.on:
+        # What was accepted is answered again, and not counted, even to a user who has used up everything.
+        known = await session.jobs.repeated(job.idempotency_key, job.body_sha256)
+        if known is not None:
+            return accepted(known)
+    async with counted(session, job.attachments) as give_back:
+        return await insert(session, job, give_back)
+
+
+@asynccontextmanager
+async def counting(session: Session) -> AsyncIterator[GiveBack]:
+    """Within, the request is counted as one that starts model calls (`Limiter.submission`), and where there are limits
+    its session is `alone`. Raises `TOO_MANY_REQUESTS`."""
+    deps = session.deps
+    if deps.limiter.on:
+        await session.alone()
+    async with deps.limiter.submission(
+        session.request, session.owner, session.connection, deps.errands.run
+    ) as give_back:
+        yield give_back
+
+
+@asynccontextmanager
+async def counted(session: Session, attachments: Sequence[Attachment] = ()) -> AsyncIterator[GiveBack]:
+    """Within, what starts model calls is submitted: it is counted, and its attachments are in the store.
+
+    Neither is done in a transaction, so another has begun by then, and what was read before may have changed. What
+    fails within is not counted in the end. Bytes that no job comes to refer to are swept.
+    Raises `TOO_MANY_REQUESTS`, `STORE_UNAVAILABLE`.
+    """
+    async with AsyncExitStack() as stack:
+        give_back = await stack.enter_async_context(counting(session))
+        if attachments:
+            await session.leave()
+            put = session.deps.store.put
+            await asyncio.gather(*(put(session.owner.id, file.data, file.ref.media_type) for file in attachments))
+        await session.begin()
+        yield give_back
+
+
+async def insert(session: Session, job: NewJob, give_back: GiveBack) -> Response:
+    """Insert a job that is `counted`, and answer with it. Raises `TOO_MANY_JOBS`, `IDEMPOTENCY_MISMATCH`."""
+    job = replace(job, trace_id=session.request.scope["state"]["trace_id"])
+    record, new = await session.jobs.submit(job, at_once=session.deps.limiter.jobs_at_once(session.owner))
+    if job.parent_job is None:  # a child's path names what it is about
+        session.resource = f"jobs/{record.id}"
+    if not new:
+        give_back()
+    elif not session.deps.events.listening:
         # Else Postgres tells this process too, and being woken twice would cost the starter a second look.
         session.then.append(session.deps.wake)
     return accepted(record)

@@ -16,7 +16,7 @@ from typing import Self
 
 import psutil
 
-from bench import caching, death, exports, gateway, longform, rest, steps, streaming, throughput
+from bench import caching, death, exports, gateway, longform, people, rest, steps, streaming, throughput
 from bench.figures import Figure, Target, save, show
 
 BENCHMARKS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
@@ -29,6 +29,8 @@ BENCHMARKS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
     "jobs": throughput.run,
     "rest": rest.run,
     "pressure": rest.pressure,
+    "people": people.run,
+    "guesses": people.guesses,
     "death": death.run,
 }
 LIMIT_SECONDS = 120.0

@@ -62,7 +62,7 @@ class Machine:
     async def load(self, api: Api, plan: Plan) -> Measured:
         """Put a load on an API process, from a process of its own."""
         url = api.url.rpartition(":")
-        plan_file = self.stack.folder / "plan.json"
+        plan_file = self.stack.folder / f"plan-{len(self.stack.processes)}.json"
         plan_file.write_text(json.dumps(plan.for_server(int(url[2]), self.token)))
         process = self.stack.start("load", "-m", "bench.load", str(plan_file))
         await ended(process, plan.seconds + plan.warm_up + 60)

@@ -1,89 +1,34 @@
-"""The REST API as the commands use it: requests, problem documents turned into sentences, ids, downloads."""
+"""The REST API as the commands use it: requests, pages, ids, downloads."""
 
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
 from cli.errors import CliError
-from cli.home import Access
+from cli.home import Access, Source
+from cli.http import http_options, problem, unreachable
+from cli.logins import LoginAuth
 
 Json = dict[str, Any]
 
 ENDED = frozenset({"completed", "failed", "cancelled"})
-_TIMEOUT = httpx.Timeout(30, connect=5)
 _FULL_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _SHORT_ID = re.compile(r"[0-9a-f-]{4,36}", re.IGNORECASE)
-_LOOKED_THROUGH = 1000  # jobs or documents, for a short id
-
-_HINTS = {
-    "unauthenticated": "Set ATELIER_API_KEY, or run `atelier up` on this data folder to get a key.",
-    "not_found": "`atelier jobs` lists what there is.",
-    "invalid_state": "`atelier show ID` says where the job stands.",
-    "price_unknown": "`atelier providers` lists the models whose price is known.",
-    "idempotency_mismatch": "Use another --idempotency-key, or send what was sent the first time.",
-    "database_unavailable": "Try again in a moment.",
-    "store_unavailable": "Try again in a moment.",
-    "temporal_unavailable": "Try again in a moment.",
-}
-_NOT_FOUND = (
-    ("/outline", "`atelier show ID` says where the job stands."),
-    ("/v1/documents", "`atelier documents` and `atelier versions DOC` list what there is."),
-)
-"""By a part of the path."""
+_LOOKED_THROUGH = 1000  # jobs, documents, keys or accounts, for a short id
+_LISTED = {"account": "atelier admin accounts"}
 
 
 def client_options(access: Access) -> Json:
     """The keyword arguments of an httpx client, blocking or not."""
-    local = urlsplit(access.url).hostname in {"127.0.0.1", "localhost", "::1"}
-    return {
-        "base_url": access.url,
-        "headers": {"Authorization": f"Bearer {access.api_key}"},
-        "timeout": _TIMEOUT,
-        "trust_env": not local,  # a proxy of the environment is for other hosts
-    }
-
-
-def unreachable(url: str, error: httpx.HTTPError | httpx.InvalidURL) -> CliError:
-    """What to say when no answer comes."""
-    if isinstance(error, httpx.ReadTimeout):
-        return CliError(f"Atelier at {url} did not answer in time.", "Try again; `atelier up` shows its logs.")
-    if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL)):
-        return CliError(f"{url!r} is not a URL.", "ATELIER_URL begins with http:// or https://.")
-    return CliError(f"No Atelier answers at {url}.", "Start it with `atelier up`, or set ATELIER_URL to where it runs.")
-
-
-def problem(response: httpx.Response) -> CliError:
-    """The sentence of an error response, whether it is a problem document (RFC 9457) or not."""
-    body: Any = None
-    with contextlib.suppress(ValueError):
-        body = response.json()
-    if not isinstance(body, dict) or not (body.get("detail") or body.get("title")):
-        return CliError(
-            f"{response.request.url} answered {response.status_code} {response.reason_phrase}.",
-            "Is that really Atelier's address? Look at ATELIER_URL.",
-        )
-    code = str(body.get("code", ""))
-    hint = _HINTS.get(code, "")
-    if code == "not_found":
-        hint = next((said for part, said in _NOT_FOUND if part in response.request.url.path), hint)
-    said = str(body.get("detail") or body["title"]).rstrip()
-    wrong = [_field(error) for error in body.get("errors") or () if isinstance(error, dict)]
-    if wrong:  # they name what the detail names, and say more
-        said = f"{str(body.get('title') or 'Not valid').rstrip('.')}: {'; '.join(wrong)}"
-    return CliError(said if said.endswith((".", "!", "?")) else f"{said}.", hint, kind=code)
-
-
-def _field(error: Mapping[str, Any]) -> str:
-    """One of a problem's `errors`: where, and what is wrong there."""
-    place, said = str(error.get("loc") or ""), str(error.get("message") or "not valid")
-    return f"{place}: {said}" if place else said
+    if access.source is Source.LOGIN:
+        return {**http_options(access.url), "auth": LoginAuth(access.url)}
+    return {**http_options(access.url), "headers": {"Authorization": f"Bearer {access.api_key}"}}
 
 
 class Api:
@@ -114,7 +59,11 @@ class Api:
 
     def json(self, method: str, path: str, **options: Any) -> Json:
         """One request whose answer is a JSON object."""
-        response = self.request(method, path, **options)
+        return self.json_of(self.request(method, path, **options))
+
+    @staticmethod
+    def json_of(response: httpx.Response) -> Json:
+        """A response's JSON object."""
         with contextlib.suppress(ValueError):
             body = response.json()
             if isinstance(body, dict):
@@ -132,19 +81,19 @@ class Api:
 
     def jobs(self, limit: int, **filters: str | None) -> Iterator[Json]:
         """Jobs, newest first, over as many pages as it takes."""
-        return self._pages("/v1/jobs", limit, {name: value for name, value in filters.items() if value})
+        return self.pages("/v1/jobs", limit, {name: value for name, value in filters.items() if value})
 
     def documents(self, limit: int) -> Iterator[Json]:
         """Documents, newest first, over as many pages as it takes."""
-        return self._pages("/v1/documents", limit, {})
+        return self.pages("/v1/documents", limit)
 
     def versions(self, document_id: str, limit: int) -> Iterator[Json]:
         """A document's versions without their texts, newest first."""
-        return self._pages(f"/v1/documents/{document_id}/versions", limit, {})
+        return self.pages(f"/v1/documents/{document_id}/versions", limit, {})
 
     def calls(self, job_id: str, limit: int) -> Iterator[Json]:
         """What was asked of models for a job, oldest first, over as many pages as it takes."""
-        return self._pages(f"/v1/jobs/{job_id}/calls", limit, {})
+        return self.pages(f"/v1/jobs/{job_id}/calls", limit, {})
 
     def add_budget(self, job_id: str, usd: float, idempotency_key: str) -> Json:
         """Let a job cost more; returns its view."""
@@ -159,21 +108,30 @@ class Api:
         """Set it; None takes the limit away."""
         return self.json("PUT", "/v1/me/budget", json={"monthly_usd": usd})
 
-    def usage(self, limit: int, asked: dict[str, str]) -> Json:
+    def usage(self, limit: int, asked: dict[str, str], path: str = "/v1/usage") -> Json:
         """What was used: the first page, with as many items as are wanted in it."""
-        found = self.json("GET", "/v1/usage", params={**asked, "limit": min(limit, 200)})
+        found = self.json("GET", path, params={**asked, "limit": min(limit, 200)})
         while found["next_cursor"] and len(found["items"]) < limit:
             page = self.json(
                 "GET",
-                "/v1/usage",
+                path,
                 params={**asked, "limit": min(limit - len(found["items"]), 200), "cursor": found["next_cursor"]},
             )
             found["items"] += page["items"]
             found["next_cursor"] = page["next_cursor"]
         return found
 
-    def _pages(self, path: str, limit: int, filters: dict[str, str]) -> Iterator[Json]:
-        asked: dict[str, str | int] = {**filters}
+    def keys(self, limit: int) -> Iterator[Json]:
+        """API keys, newest first, over as many pages as it takes."""
+        return self.pages("/v1/me/keys", limit)
+
+    def accounts(self, limit: int) -> Iterator[Json]:
+        """All accounts, newest first, over as many pages as it takes. For admins."""
+        return self.pages("/v1/admin/accounts", limit)
+
+    def pages(self, path: str, limit: int, filters: dict[str, str] | None = None) -> Iterator[Json]:
+        """The items of a list, over as many pages as it takes."""
+        asked: dict[str, str | int] = {**(filters or {})}
         while limit > 0:
             page = self.json("GET", path, params={**asked, "limit": min(limit, 200)})
             yield from page["items"]
@@ -194,6 +152,22 @@ class Api:
     def resolve_document(self, given: str) -> str:
         """The same for a document."""
         return _resolve(given, "document", self.documents, "A longform job that completed makes one.")
+
+    def resolve_key(self, given: str) -> str:
+        """The same for a key."""
+        return _resolve(given, "key", self.keys, "atelier keys create NAME")
+
+    def resolve_account(self, given: str) -> str:
+        """The same for an account, which can be named by its email too. For admins."""
+        if "@" not in given:
+            return _resolve(given, "account", self.accounts, "atelier admin create EMAIL --name NAME")
+        meant = given.strip().casefold()
+        found = next((one for one in self.accounts(_LOOKED_THROUGH) if str(one["email"]).casefold() == meant), None)
+        if found is None:
+            raise CliError(
+                f"There is no account with {given.strip()}.", "`atelier admin accounts` lists what there is."
+            )
+        return str(found["id"])
 
     def download(self, output: Json, target: Path) -> None:
         """Write an output's bytes to a file, whole or not at all, after comparing their hash."""
@@ -234,7 +208,10 @@ def _resolve(given: str, thing: str, newest_first: Callable[[int], Iterator[Json
     ids = (str(one["id"]) for one in newest_first(_LOOKED_THROUGH))
     found = [one for one in ids if one.startswith(given) or one.endswith(given)]
     if not found:
-        raise CliError(f"No {thing}'s id begins or ends with {given}.", f"`atelier {thing}s` lists what there is.")
+        raise CliError(
+            f"No {thing}'s id begins or ends with {given}.",
+            f"`{_LISTED.get(thing, f'atelier {thing}s')}` lists what there is.",
+        )
     if len(found) > 1:
         raise CliError(f"{len(found)} {thing}s' ids begin or end with {given}.", "Give more of the id.")
     return found[0]

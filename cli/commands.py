@@ -135,7 +135,7 @@ def retry(
 
 def download(
     job_id: JobId,
-    out: Annotated[Path | None, typer.Option(help="Folder. [default: atelier-output/TITLE]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder. \\[default: atelier-output/TITLE]")] = None,
 ) -> None:
     """Download the files that a job made."""
     console = Console()

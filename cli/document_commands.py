@@ -25,7 +25,7 @@ DocumentId = Annotated[
 SectionName = Annotated[
     str, typer.Argument(metavar="SECTION", help="A section's id (s2), its number, or a part of its title.")
 ]
-Base = Annotated[int | None, typer.Option(min=1, help="The version to make the new one from. [default: the newest]")]
+Base = Annotated[int | None, typer.Option(min=1, help="The version to make the new one from. \\[default: the newest]")]
 
 
 def documents(
@@ -61,7 +61,7 @@ def versions(
 
 def read(
     document: DocumentId,
-    version: Annotated[int | None, typer.Option(min=1, help="Which. [default: the newest]")] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="Which. \\[default: the newest]")] = None,
     section: Annotated[str | None, typer.Option(help="Only this one's Markdown.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -128,7 +128,7 @@ def edit(
     document: DocumentId,
     section: SectionName,
     file: Annotated[
-        str | None, typer.Option(metavar="FILE|-", help="The section's Markdown. [default: your editor]")
+        str | None, typer.Option(metavar="FILE|-", help="The section's Markdown. \\[default: your editor]")
     ] = None,
     title: Annotated[str | None, typer.Option(help="Another heading.")] = None,
     base: Base = None,

@@ -14,12 +14,14 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from cli.errors import CliError
+from cli.logins import read_login
 from core.embedded.process import Running, inspect, is_running, make_folder, open_owned, write_owned
 from core.settings import Settings
 
@@ -36,12 +38,21 @@ def load_settings() -> Settings:
         raise CliError(f"A setting is not valid: {wrong}.", "Correct it in the environment or in .env.") from None
 
 
+class Source(StrEnum):
+    """Where the credentials of a command come from."""
+
+    ENVIRONMENT = "ATELIER_API_KEY"
+    UP = "atelier up"
+    LOGIN = "atelier login"
+
+
 @dataclass(frozen=True)
 class Access:
-    """Where the API is, and the key to it."""
+    """Where the API is, and the key to it. A login has none: its tokens come and go (`logins.py`)."""
 
     url: str
     api_key: str
+    source: Source = Source.UP
 
 
 def read_credentials(home: Path) -> Access | None:
@@ -54,29 +65,36 @@ def read_credentials(home: Path) -> Access | None:
 
 def write_credentials(home: Path, access: Access) -> None:
     """Note where the API is and its key, readable by this user alone."""
-    write_owned(home / CREDENTIALS, json.dumps(asdict(access), indent=2) + "\n")
+    write_owned(home / CREDENTIALS, json.dumps({"url": access.url, "api_key": access.api_key}, indent=2) + "\n")
 
 
 def find_access(settings: Settings) -> Access:
-    """ATELIER_URL and ATELIER_API_KEY, else what `atelier up` noted. Raises CliError when there is no key.
+    """ATELIER_API_KEY, else the login at ATELIER_URL where that is set, else what `atelier up` noted in ATELIER_HOME,
+    else the last login. Raises CliError when there is nothing.
 
-    The noted key belongs to the noted URL: it is not sent to another one.
+    The noted key and a login belong to their URLs: they are not sent to another one.
     """
     url, key = os.environ.get("ATELIER_URL", "").rstrip("/"), os.environ.get("ATELIER_API_KEY", "")
     home = settings.atelier_home.absolute()
     noted = read_credentials(home)
-    if not url:
-        url = noted.url if noted else f"http://127.0.0.1:{settings.api_port}"
-    if not key and noted and noted.url == url:
-        key = noted.api_key
-    if not key and not os.environ.get("ATELIER_URL"):
+    if key:
+        local = noted.url if noted else f"http://127.0.0.1:{settings.api_port}"
+        return Access(url or local, key, Source.ENVIRONMENT)
+    if url and read_login(url):
+        return Access(url, "", Source.LOGIN)
+    if noted and url in ("", noted.url):
+        return noted
+    if not url and (login := read_login()):
+        return Access(login.url, "", Source.LOGIN)
+    if url:
         raise CliError(
-            f"There are no credentials in {home}.",
-            "Run `atelier up` there first, or set ATELIER_HOME, or ATELIER_URL and ATELIER_API_KEY.",
+            f"There is no API key for {url}, and no login.", f"Set ATELIER_API_KEY, or: atelier login --url {url}"
         )
-    if not key:
-        raise CliError(f"There is no API key for {url}.", "Set ATELIER_API_KEY.")
-    return Access(url, key)
+    raise CliError(
+        f"There are no credentials in {home}, and there is no login.",
+        "`atelier up` there makes some, `atelier login --url URL` logs in elsewhere; or set ATELIER_URL and "
+        "ATELIER_API_KEY.",
+    )
 
 
 @dataclass(frozen=True)

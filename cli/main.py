@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cli import commands, document_commands, money_commands
+from cli import commands, document_commands, money_commands, people_commands
+from cli.admin_commands import admin
 from cli.errors import CliError
 from cli.outline_commands import outline
 
@@ -19,14 +20,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_START, _WORK, _DOCUMENTS, _COSTS = "Start", "Jobs", "Documents", "Costs"
+_START, _WORK, _DOCUMENTS, _COSTS, _PEOPLE = "Start", "Jobs", "Documents", "Costs", "People"
 
 
 @app.command(rich_help_panel=_START)
 def up(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 1,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port of the API. [default: 8000, or a free one]")
+        int | None, typer.Option(min=1, max=65535, help="Port of the API. \\[default: 8000, or a free one]")
     ] = None,
 ) -> None:
     """Run everything on this machine until Ctrl-C: Postgres, Temporal, the API and workers."""
@@ -38,9 +39,9 @@ def up(
 @app.command(rich_help_panel=_START)
 def demo(
     pipeline: Annotated[str, typer.Argument(help="What to show: longform.")] = "longform",
-    topic: Annotated[str | None, typer.Option(help="What to write about. [default: lighthouses]")] = None,
-    words: Annotated[int | None, typer.Option(help="How long. [default: 1200]")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the files. [default: atelier-output/TITLE]")] = None,
+    topic: Annotated[str | None, typer.Option(help="What to write about. \\[default: lighthouses]")] = None,
+    words: Annotated[int | None, typer.Option(help="How long. \\[default: 1200]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the files. \\[default: atelier-output/TITLE]")] = None,
 ) -> None:
     """Make one article, from nothing to its files: starts everything, runs one job, downloads it, stops everything."""
     if pipeline != "longform":
@@ -57,6 +58,11 @@ for document_command in document_commands.COMMANDS:
     app.command(rich_help_panel=_DOCUMENTS)(document_command)
 for money_command in money_commands.COMMANDS:
     app.command(rich_help_panel=_COSTS)(money_command)
+for people_command in people_commands.COMMANDS:
+    app.command(rich_help_panel=_PEOPLE)(people_command)
+app.add_typer(people_commands.keys, rich_help_panel=_PEOPLE)
+app.add_typer(people_commands.account, rich_help_panel=_PEOPLE)
+app.add_typer(admin, rich_help_panel=_PEOPLE)
 
 
 def main() -> None:

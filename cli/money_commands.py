@@ -135,10 +135,10 @@ def estimate(
 def usage(
     by: Annotated[By, typer.Option(help="What is added up.")] = By.DAY,
     first: Annotated[
-        str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="The first day, UTC. [default: 30 days]")
+        str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="The first day, UTC. \\[default: 30 days]")
     ] = None,
     last: Annotated[
-        str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="The last day. [default: today]")
+        str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="The last day. \\[default: today]")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many lines.")] = 50,
     as_json: AsJson = False,

@@ -48,7 +48,7 @@ def approve(job_id: JobId, round: Round = None, watch: Watch = False) -> None:
 def edit(
     job_id: JobId,
     file: Annotated[
-        str | None, typer.Option(metavar="FILE|-", help="The outline as YAML or JSON. [default: your editor]")
+        str | None, typer.Option(metavar="FILE|-", help="The outline as YAML or JSON. \\[default: your editor]")
     ] = None,
     ask: Annotated[bool, typer.Option("--ask", help="Do not write it yet: ask once more, about this outline.")] = False,
     watch: Watch = False,

@@ -12,6 +12,7 @@ from temporalio.service import RPCError
 
 from cli.errors import CliError
 from core.db.engine import Database
+from core.db.repositories.identities import IdentityRepository
 from core.db.repositories.owners import OwnerRepository
 from core.temporal import is_away, prepare_namespace
 from migrations.run import migrate
@@ -40,9 +41,9 @@ async def prepare_database(url: str, key: str | None) -> str:
             ) from None
         await migrate(database)
         async with database.transaction() as connection:
-            owners = OwnerRepository(connection)
-            if key and await owners.by_token(key):
+            if key and await IdentityRepository(connection).by_key(key):
                 return key
+            owners = OwnerRepository(connection)
             owner = await owners.by_name(OWNER) or await owners.create(OWNER)
             return await owners.create_key(owner.id, "atelier up")
     finally:

@@ -19,7 +19,9 @@ from cli.watching import watch_job
 JobId = Annotated[str, typer.Argument(metavar="ID", help="A job's id, four characters of its end or more, or `last`.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Follow the job until it has ended.")]
-Round = Annotated[int | None, typer.Option(min=1, help="The outline meant; another one refuses. [default: the newest]")]
+Round = Annotated[
+    int | None, typer.Option(min=1, help="The outline meant; another one refuses. \\[default: the newest]")
+]
 
 
 def connect() -> Api:

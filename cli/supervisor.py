@@ -36,7 +36,7 @@ from core.embedded.postgres import EmbeddedPostgres
 from core.embedded.process import is_running, port_is_free, remembered_ports, stop_process
 from core.embedded.temporal import EmbeddedTemporal
 from core.llm.choice import configured_providers
-from core.settings import Settings
+from core.settings import Settings, file_variables
 
 READY_TIMEOUT = 90.0  # seconds; a machine under load imports slowly
 API_STOP = 10.0  # seconds
@@ -253,10 +253,13 @@ def _reached(host: str) -> str:
 def child_environment(settings: Settings) -> dict[str, str]:
     """Our environment with the settings as we have them: a child starts in `/` and sees no `.env`."""
     names = {name.upper() for name in Settings.model_fields} | {"ATELIER_API_KEY", "ATELIER_URL"}
+    names |= file_variables()  # whose secrets are among the settings
     environment = {name: value for name, value in os.environ.items() if name.upper() not in names}
     values = dict(settings)
     if "log_format" not in settings.model_fields_set:
         values["log_format"] = "console"  # a person reads them
+    if "limits" not in settings.model_fields_set:
+        values["limits"] = False  # of their own machine's only user
     if settings.artifacts_url and "://" not in settings.artifacts_url:
         values["artifacts_url"] = Path(settings.artifacts_url).absolute()
     for name, value in values.items():

@@ -17,9 +17,10 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from cli.client import ENDED, Json, client_options, problem, unreachable
+from cli.client import ENDED, Json, client_options
 from cli.errors import CliError
 from cli.home import Access
+from cli.http import problem, unreachable
 from cli.outline_view import outline_text
 from cli.timeline import Timeline
 from cli.view import job_panel, panel_width, plain_line

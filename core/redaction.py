@@ -27,8 +27,8 @@ _DEEPEST = 8
 # A text that has none of these, in small letters, has nothing that the patterns below would find.
 _HINTS = (
     *("@", "key", "token", "secret", "passw", "passphrase", "pwd", "authorization", "cookie", "credential"),
-    *("bearer", "basic ", "atl_", "sk-", "sk_", "aiza", "akia", "asia", "ya29.", "github_pat_", "xox", "eyj"),
-    *("ghp_", "gho_", "ghs_", "ghu_", "ghr_"),
+    *("bearer", "basic ", "atl_", "atr_", "sk-", "sk_", "aiza", "akia", "asia", "ya29.", "github_pat_", "xox", "eyj"),
+    *("ghp_", "gho_", "ghs_", "ghu_", "ghr_", "$argon2"),
 )
 _HEADER = r"(?:(?:proxy-)?authorization|(?:set-)?cookie|(?:x-)?(?:goog-)?api-key)"
 _NAME = (
@@ -57,8 +57,10 @@ _PATTERNS = tuple(
         rf"(?i)(?P<kept>(?:{_NAME}|[?&]key)=){_SOME}[^\s\"'\\,;&()\[\]{{}}<>]{{3,}}",
         # After a colon a sentence may go on: only what is no word.
         rf"(?i)(?P<kept>{_NAME}(?: provided)?:\s+){_SOME}(?=[^\s\d]*\d|\S{{20}})[^\s\"'\\,;]{{8,}}",
+        # A password's hash, as errors of the database quote it with its row.
+        r"(?P<kept>\$argon2id?\$)[\w$=,+/.-]+",
         r"(?P<kept>(?<![A-Za-z0-9]))eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?",
-        r"(?P<kept>(?<![A-Za-z0-9]))(?:atl_[\w-]{8,}|sk-[\w-]{16,}|sk_(?:live|test)_\w{8,}|AIza[\w-]{16,}"
+        r"(?P<kept>(?<![A-Za-z0-9]))(?:at[lr]_[\w-]{8,}|sk-[\w-]{16,}|sk_(?:live|test)_\w{8,}|AIza[\w-]{16,}"
         r"|(?:AKIA|ASIA)[A-Z\d]{12,}|ya29\.[\w.-]{8,}|gh[opsur]_\w{16,}|github_pat_\w{16,}|xox[a-z]-[\w-]{8,})",
     )
 )

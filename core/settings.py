@@ -1,18 +1,31 @@
 """The settings of every process, from the environment or `.env`. Built once, in an entry point, and passed on."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 
 class Settings(BaseSettings):
     """What a deployment can choose. `.env.example` lists every field; a test compares the two."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        # A value that is wrong may be a secret that was put in the wrong place.
+        hide_input_in_errors=True,
+    )
 
     atelier_home: Path = Field(default=Path(".atelier"), description="Data of the embedded servers, local artifacts.")
+    atelier_mode: Literal["development", "production"] = Field(
+        default="development", description="In production nothing starts with missing, default or weak secrets."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 
@@ -36,6 +49,53 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8000, ge=0, le=65535)
     api_max_body_bytes: PositiveInt = 1_048_576
+    api_body_seconds: PositiveFloat = Field(
+        default=20.0, description="How long a request's head, and then its body, may take to arrive."
+    )
+    api_answer_seconds: PositiveFloat = Field(
+        default=60.0, description="How long an answer may take to begin; event streams and downloads go on."
+    )
+    cors_origins: str = Field(
+        default="",
+        description="Pages that may call the API from a browser, such as https://app.example.com, by commas.",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses or networks of the reverse proxies whose X-Forwarded-For is believed, by commas.",
+    )
+
+    jwt_secret: SecretStr | None = Field(
+        default=None,
+        description="Signs access tokens, 32 characters or more; in development derived from DATABASE_URL.",
+    )
+    jwt_secret_previous: SecretStr | None = Field(
+        default=None, description="The one before: still accepted while its tokens live, 30 minutes after a change."
+    )
+    access_token_minutes: PositiveFloat = 30.0
+    refresh_token_days: PositiveFloat = Field(default=30.0, description="A login ends when it is not used for so long.")
+    registration: Literal["open", "closed"] = Field(
+        default="open", description="Closed: only admins make accounts, with `atelier admin create`."
+    )
+    password_hashes_at_once: PositiveInt = Field(
+        default=1, description="Passwords that one API process hashes at the same time; others wait for a moment."
+    )
+
+    limits: bool = Field(default=True, description="Whether any of the limits below holds; `atelier up` has none.")
+    limit_submissions_per_hour: PositiveInt = Field(
+        default=100, description="Jobs and other model work that one user may start in an hour."
+    )
+    limit_all_submissions_per_hour: PositiveInt = Field(default=10_000, description="The same for all users together.")
+    limit_jobs_at_once: PositiveInt = Field(
+        default=20, description="Jobs of one user that run or are to start; those that wait for a person do not count."
+    )
+    limit_anonymous_per_minute: PositiveInt = Field(
+        default=60, description="Requests without valid credentials from one address."
+    )
+    limit_logins_per_minute: PositiveInt = Field(default=10, description="Logins and registrations from one address.")
+    limit_account_logins_per_hour: PositiveInt = Field(
+        default=30, description="Failed logins of one email, wherever they come from."
+    )
+
     starter_interval_seconds: PositiveFloat = Field(
         default=2.0, description="How often every API process looks for accepted jobs that nobody started."
     )
@@ -97,3 +157,80 @@ class Settings(BaseSettings):
     def artifacts(self) -> str:
         """Where artifacts are kept, as a URL or a folder."""
         return self.artifacts_url or str(self.atelier_home.absolute() / "artifacts")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given in code comes first, then files that hold a secret, the environment, and `.env`."""
+        return init_settings, _SecretFiles(settings_cls, env_settings, dotenv_settings), env_settings, dotenv_settings
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_unread(cls, value: Any) -> Any:
+        if isinstance(value, _Unread):
+            raise PydanticCustomError("secret_file", "{reason}", {"reason": value.reason})
+        return value
+
+
+@dataclass(frozen=True)
+class _Unread:
+    """Stands for a secret whose file would not do."""
+
+    reason: str
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Secrets whose variable with `_FILE` behind its name says which file holds them."""
+
+    def __init__(self, settings_cls: type[BaseSettings], *named: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        self._variables: dict[str, str] = {}
+        for source in reversed(named):
+            if isinstance(source, EnvSettingsSource):
+                self._variables |= {name: value for name, value in source.env_vars.items() if value}
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The secret, or why there is none; None where no file is named."""
+        variable = f"{field_name}_file"
+        file = self._variables.get(variable)
+        if file is None or not _is_secret(field):
+            return None, field_name, False
+        if field_name in self._variables:
+            both = f"{field_name.upper()} and {variable.upper()} are both set; leave one of them out"
+            return _Unread(both), field_name, False
+        return _read(variable.upper(), Path(file)), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """What the files hold, by field."""
+        found = {name: self.get_field_value(field, name)[0] for name, field in Settings.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return SecretStr in get_args(field.annotation)
+
+
+def _read(variable: str, file: Path) -> str | _Unread:
+    try:
+        held = file.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        return _Unread(f"{variable} names {file}, which cannot be read: {error.strerror}")
+    except ValueError:
+        return _Unread(f"{variable} names {file}, which is no text in UTF-8")
+    return held or _Unread(f"{variable} names {file}, which is empty")
+
+
+def file_variables() -> frozenset[str]:
+    """The variables that name files with secrets."""
+    return frozenset(f"{name.upper()}_FILE" for name, field in Settings.model_fields.items() if _is_secret(field))
+
+
+def complaints(error: ValidationError) -> list[str]:
+    """What is wrong with the settings, a line for each variable; never its value."""
+    return [f"{'.'.join(map(str, found['loc'])).upper()}: {found['msg']}" for found in error.errors()]

@@ -4,13 +4,13 @@ import asyncio
 import sys
 
 from core.db.engine import Database
-from core.settings import Settings
+from core.production import Use, read_settings
 from migrations.run import migrate
 
 
 async def main() -> int:
     """Migrate; 2 when no database is named."""
-    settings = Settings()
+    settings = read_settings("atelier migrations", Use.DATABASE)
     if settings.database_url is None:
         print("DATABASE_URL is not set: name the database to migrate, or use `atelier up`.", file=sys.stderr)
         return 2

@@ -14,8 +14,10 @@ from pydantic import BaseModel
 from temporalio import activity, workflow
 
 import core.contracts
+import core.db.repositories
 from activities.jobs import Jobs
 from activities.longform import Longform
+from api.deps import Session
 from core.contracts.base import Contract, implements
 from core.contracts.errors import ERRORS, ErrorType
 from core.contracts.jobs import ENDED, REACHED_FROM, JobActivities, JobStatus
@@ -158,6 +160,55 @@ def test_all_sql_lives_in_the_repositories() -> None:
         for path in (ROOT / package).rglob("*.py"):
             if "repositories" not in path.parts:
                 assert not statement.search(path.read_text()), path
+
+
+def repositories() -> Iterator[type[Any]]:
+    for found in pkgutil.iter_modules(core.db.repositories.__path__):
+        module = importlib.import_module(f"core.db.repositories.{found.name}")
+        yield from (
+            value
+            for name, value in inspect.getmembers(module, inspect.isclass)
+            if name.endswith("Repository") and value.__module__ == module.__name__
+        )
+
+
+def bound_repositories() -> set[type[Any]]:
+    """Those that are made for one owner."""
+    return {made for made in repositories() if "owner_id" in inspect.signature(made).parameters}
+
+
+def test_a_repository_that_is_bound_to_an_owner_is_told_of_none_again() -> None:
+    bound = bound_repositories()
+    assert {made.__name__ for made in bound} >= {
+        "AnswersRepository",
+        "ArtifactRepository",
+        "BudgetRepository",
+        "DocumentRepository",
+        "JobEventsRepository",
+        "JobRepository",
+        "UsageRepository",
+    }
+    for made in bound:
+        for name, method in inspect.getmembers(made, inspect.isfunction):
+            if name != "__init__":
+                assert "owner_id" not in inspect.signature(method).parameters, f"{made.__name__}.{name}"
+
+
+def test_a_session_reads_jobs_and_what_they_made_as_its_owner() -> None:
+    """What a route gets at is bound: it cannot forget the owner, and cannot name another."""
+    bound, handed = bound_repositories(), {}
+    for name, member in inspect.getmembers(Session, lambda member: isinstance(member, property)):
+        handed[name] = typing.get_type_hints(member.fget)["return"]
+    assert {"jobs", "documents", "artifacts", "usage", "budgets", "events", "answers"} <= set(handed)
+    for name, made in handed.items():
+        assert made in bound or made not in set(repositories()), name
+
+
+def test_routes_reach_the_database_through_their_session_only() -> None:
+    around = re.compile(r"\w+Repository\b|\btext\(|\bsqlalchemy\b|session\.connection\b")
+    for path in (ROOT / "api" / "routers").rglob("*.py"):
+        found = around.search(path.read_text())
+        assert found is None, f"{path}: {found and found.group()}"
 
 
 def test_the_example_environment_lists_every_setting() -> None:

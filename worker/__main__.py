@@ -12,7 +12,7 @@ import uvloop
 
 from core.contracts.names import Queue
 from core.logging import configure_logging
-from core.settings import Settings
+from core.production import Use, read_settings
 from core.temporal import connect, is_away, leave
 from worker import deps, health, registry
 from worker.models import Models
@@ -37,8 +37,8 @@ def arguments() -> argparse.Namespace:
 
 
 async def main(queues: list[Queue], health_file: Path | None) -> int:
-    """Work until told to stop. 2 when a server is not named."""
-    settings = Settings()
+    """Work until told to stop. 2 when a server is not named; exits so when the settings will not do."""
+    settings = read_settings("atelier worker", Use.DATABASE | Use.MODELS)
     configure_logging(settings, "worker")
     if settings.database_url is None or settings.temporal_address is None:
         print("DATABASE_URL and TEMPORAL_ADDRESS must be set; `atelier up` sets them for you.", file=sys.stderr)

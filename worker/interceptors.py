@@ -7,11 +7,18 @@ from typing import Any
 import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
-from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+)
 
 from core.contracts.errors import MESSAGE_LIMIT, AtelierError, ErrorType, as_failure
 from core.contracts.names import parse_workflow_id
 from core.redaction import redact_error, redact_text
+from worker.trace import TracedWorkflow, trace_of
 
 HEARTBEAT_SECONDS = 1.0
 INTERNAL_ATTEMPTS = 5
@@ -27,12 +34,17 @@ class AtelierInterceptor(Interceptor):
         """Wrap each activity."""
         return _Activity(next)
 
+    def workflow_interceptor_class(self, input: WorkflowInterceptorClassInput) -> type[WorkflowInboundInterceptor]:
+        """Have each workflow pass its trace on."""
+        return TracedWorkflow
+
 
 class _Activity(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         """Run the activity. Its heartbeat does not depend on what it does: a slow first byte is not death."""
         info = activity.info()
-        with structlog.contextvars.bound_contextvars(activity=info.activity_type, **_ids(info.workflow_id)):
+        bound = {"activity": info.activity_type, "trace_id": trace_of(input), **_ids(info.workflow_id)}
+        with structlog.contextvars.bound_contextvars(**{name: value for name, value in bound.items() if value}):
             heartbeat = asyncio.create_task(_beat()) if info.heartbeat_timeout else None
             try:
                 return await super().execute_activity(input)

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from temporalio.service import RPCError, RPCStatusCode
 
-from core.settings import Settings
+from core.production import Use, read_settings
 from core.temporal import connect, is_away, leave, prepare_namespace
 
 PAUSE_SECONDS = 1.0
@@ -44,7 +44,7 @@ class Preparation:
 
 async def main(wait: float) -> int:
     """0 when it is prepared, 1 when it could not be within `wait` seconds, 2 when Temporal is not named."""
-    settings = Settings()
+    settings = read_settings("atelier prepare", Use.NOTHING)
     if settings.temporal_address is None:
         print("TEMPORAL_ADDRESS is not set: name the server to prepare, or use `atelier up`.", file=sys.stderr)
         return 2

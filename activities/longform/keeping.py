@@ -41,7 +41,7 @@ class Keeping(LongformBase):
             found = None
             if brief.cache == "use":
                 async with self._database.transaction() as connection:
-                    found = await DocumentRepository(connection).cached(key.owner_id, cache_key)
+                    found = await DocumentRepository(connection, key.owner_id).cached(cache_key)
             if found is None:
                 return Kept(CacheChecked(cache_key=cache_key))
             version, result = found
@@ -59,7 +59,6 @@ class Keeping(LongformBase):
         async def work() -> Kept[KeptVersion]:
             article = await self._article(request.article)
             new = NewVersion(
-                owner_id=key.owner_id,
                 document_id=request.document_id,
                 parent=request.parent,
                 reason=request.reason,
@@ -80,7 +79,7 @@ class Keeping(LongformBase):
                 cache_key=request.cache_key,
             )
             async with self._database.transaction() as connection:
-                version = await DocumentRepository(connection).keep(new)
+                version = await DocumentRepository(connection, key.owner_id).keep(new)
             kept = KeptVersion(document_id=version.document_id, number=version.number)
             return Kept(kept, (), request.simulated)
 
@@ -93,7 +92,8 @@ class Keeping(LongformBase):
 
         async def work() -> Kept[OpenedVersion]:
             async with self._database.transaction() as connection:
-                found = await DocumentRepository(connection).opened(key.owner_id, request.document_id, request.number)
+                documents = DocumentRepository(connection, key.owner_id)
+                found = await documents.opened(request.document_id, request.number)
             if found is None:
                 raise AtelierError(
                     ErrorType.NOT_FOUND,

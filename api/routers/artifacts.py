@@ -44,7 +44,7 @@ Range = Annotated[str | None, Header(alias="Range", description="One range of by
 )
 async def of_job(job_id: str, session: OwnerSession) -> Response:
     """What the job has made so far: first what was asked for, then what its steps pass on."""
-    artifacts = await session.artifacts.of_job(session.owner.id, path_id(job_id, "job"))
+    artifacts = await session.artifacts.of_job(path_id(job_id, "job"))
     return answer({"items": [artifact_view(artifact) for artifact in artifacts]})
 
 
@@ -63,7 +63,7 @@ async def read(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """The bytes of a file. Its ETag is its SHA-256. Of several ranges none is served: you get the whole file."""
-    artifact = await session.artifacts.get(session.owner.id, path_id(artifact_id, "artifact"))
+    artifact = await session.artifacts.get(path_id(artifact_id, "artifact"))
     ref = artifact.ref
     headers = _headers(artifact.name, ref)
     etag = headers["ETag"]
@@ -95,7 +95,7 @@ async def read(
 )
 async def head(artifact_id: str, session: OwnerSession, if_none_match: IfNoneMatch = None) -> Response:
     """Size, type and ETag of a file."""
-    artifact = await session.artifacts.get(session.owner.id, path_id(artifact_id, "artifact"))
+    artifact = await session.artifacts.get(path_id(artifact_id, "artifact"))
     headers = _headers(artifact.name, artifact.ref)
     if matches(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)

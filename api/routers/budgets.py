@@ -35,9 +35,9 @@ async def add(job_id: str, body: JsonBody, session: OwnerSession, idempotency_ke
     job_id = path_id(job_id, "job")
     added = parse(BudgetRaise, body).add_usd
     # Without a key each request is a raise of its own.
-    await session.spending.raise_job(job_id, session.owner.id, added, idempotency_key or new_id())
+    await session.budgets.raise_job(job_id, added, idempotency_key or new_id())
     session.then.append(session.deps.wake)
-    return answer(job_view(await session.jobs.get(session.owner.id, job_id)), 202)
+    return answer(job_view(await session.jobs.get(job_id)), 202)
 
 
 @router.get(
@@ -48,7 +48,7 @@ async def add(job_id: str, body: JsonBody, session: OwnerSession, idempotency_ke
 )
 async def month(session: OwnerSession) -> Response:
     """What this month (UTC) may cost, what it has cost, and what is held for calls that are not done."""
-    return answer(month_view(await session.spending.month(session.owner.id)))
+    return answer(month_view(await session.budgets.month()))
 
 
 @router.put(
@@ -67,6 +67,6 @@ async def set_month(body: JsonBody, session: OwnerSession) -> Response:
     When this month's calls have cost and hold more already, this month's budget is that much, and nothing more is
     spent; the months to come have what was asked for.
     """
-    await session.spending.set_monthly(session.owner.id, parse(MonthlyBudget, body).monthly_usd)
+    await session.budgets.set_monthly(parse(MonthlyBudget, body).monthly_usd)
     session.then.append(session.deps.wake)
-    return answer(month_view(await session.spending.month(session.owner.id)))
+    return answer(month_view(await session.budgets.month()))

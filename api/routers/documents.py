@@ -38,6 +38,7 @@ _CHANGE_PROBLEMS = (
     ErrorType.INVALID_STATE,
     ErrorType.IDEMPOTENCY_MISMATCH,
     ErrorType.UNKNOWN_MODEL,
+    ErrorType.TOO_MANY_JOBS,
     *BODY_PROBLEMS,
     ErrorType.STORE_UNAVAILABLE,
 )
@@ -57,7 +58,7 @@ async def page(session: OwnerSession, query: Annotated[PageQuery, Query()]) -> R
 
     Pass `next_cursor` of a page to get the next. A document goes with the last of the jobs that wrote its versions.
     """
-    found = await session.documents.page(session.owner.id, before=id_of(query.cursor), limit=query.limit + 1)
+    found = await session.documents.page(before=id_of(query.cursor), limit=query.limit + 1)
     return answer(page_view(found, query.limit, document_view, lambda document: id_cursor(document.id)))
 
 
@@ -70,7 +71,7 @@ async def page(session: OwnerSession, query: Annotated[PageQuery, Query()]) -> R
 )
 async def read(document_id: str, session: OwnerSession) -> Response:
     """A document as its newest version has it. Its id is that of the job that wrote it."""
-    return answer(document_view(await session.documents.get(session.owner.id, path_id(document_id, "document"))))
+    return answer(document_view(await session.documents.get(path_id(document_id, "document"))))
 
 
 @router.get(
@@ -85,7 +86,7 @@ async def read(document_id: str, session: OwnerSession) -> Response:
 async def versions(document_id: str, session: OwnerSession, query: Annotated[PageQuery, Query()]) -> Response:
     """The versions of a document, the newest first, without their texts."""
     found = await session.documents.versions(
-        session.owner.id, path_id(document_id, "document"), before=number_of(query.cursor), limit=query.limit + 1
+        path_id(document_id, "document"), before=number_of(query.cursor), limit=query.limit + 1
     )
     return answer(page_view(found, query.limit, version_view, lambda record: number_cursor(record.version.number)))
 
@@ -102,9 +103,7 @@ async def versions(document_id: str, session: OwnerSession, query: Annotated[Pag
 )
 async def version(document_id: str, number: str, session: OwnerSession) -> Response:
     """A version with its sections, references and evaluation. It never changes; `sha256` is its content's hash."""
-    record = await session.documents.version(
-        session.owner.id, path_id(document_id, "document"), path_number(number, "version")
-    )
+    record = await session.documents.version(path_id(document_id, "document"), path_number(number, "version"))
     await session.leave()
     get = session.deps.store.get
     article, report = await asyncio.gather(get(record.version.article), get(record.version.report))
@@ -122,10 +121,8 @@ async def version(document_id: str, number: str, session: OwnerSession) -> Respo
 )
 async def compare(document_id: str, session: OwnerSession, query: Annotated[DiffQuery, Query()]) -> Response:
     """What changed between two versions, section by section."""
-    owner_id, document_id = session.owner.id, path_id(document_id, "document")
-    old, new = [
-        (await session.documents.version(owner_id, document_id, number)).version for number in (query.old, query.new)
-    ]
+    document_id = path_id(document_id, "document")
+    old, new = [(await session.documents.version(document_id, number)).version for number in (query.old, query.new)]
     await session.leave()
     get = session.deps.store.get
     before, after = await asyncio.gather(get(old.article), get(new.article))

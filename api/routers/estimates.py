@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from api import examples, money_examples
-from api.deps import OwnerSession
+from api.deps import ReadingSession
 from api.estimates import basis_view, estimate_view
 from api.money_schemas import Estimates
 from api.openapi import BODY_PROBLEMS, problems, request_body, success
@@ -27,7 +27,7 @@ router = APIRouter(prefix="/v1/estimates", tags=["usage"])
         **problems(*BODY_PROBLEMS, ErrorType.UNKNOWN_PIPELINE, ErrorType.UNKNOWN_MODEL, ErrorType.PRICE_UNKNOWN),
     },
 )
-async def estimate(body: JsonBody, session: OwnerSession) -> Response:
+async def estimate(body: JsonBody, session: ReadingSession) -> Response:
     """Calls, tokens, dollars and minutes of a job, for each model of its chain. Send what you would submit: it is
     checked in the same way, and nothing is stored."""
     asked = checked_submission(session.deps, parse(JobSubmission, body))

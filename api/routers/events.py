@@ -48,7 +48,7 @@ async def follow(
     """
     job_id = path_id(job_id, "job")
     deps, owner = session.deps, session.owner
-    position = await session.events.position(owner.id, job_id)
+    position = await session.events.position(job_id)
     if position is None:
         raise AtelierError(ErrorType.NOT_FOUND, f"There is no job {job_id}.", details={"job_id": job_id})
     place, after = _begin(last_event_id, query.after)
@@ -58,7 +58,7 @@ async def follow(
         deps.events,
         deps.database,
         owner_id=owner.id,
-        token=session.token,
+        allowed=session.still_allowed,
         job_id=job_id,
         after=after,
         poll_seconds=deps.settings.event_poll_seconds,

@@ -1,10 +1,13 @@
 """Whether the process lives, and whether the parts it needs answer."""
 
 import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from fastapi import APIRouter, Depends, Request, Response
-from sqlalchemy import text
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetSystemInfoRequest
@@ -12,11 +15,12 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from api import examples
-from api.deps import deps_of
+from api.deps import Deps, deps_of
 from api.openapi import success
 from api.requests import no_query
 from api.schemas import Live, Ready
 from api.views import answer
+from core.contracts.base import Json
 from core.contracts.errors import AtelierError
 from core.contracts.names import Queue
 from core.db.engine import Database
@@ -24,6 +28,8 @@ from core.db.engine import Database
 router = APIRouter(prefix="/v1/health", tags=["health"], dependencies=[Depends(no_query)])
 
 TIMEOUT_SECONDS = 2.0
+KEPT_SECONDS = 1.0
+"""How old an answer of `ready` may be."""
 SEEN_WITHIN = timedelta(seconds=65)
 """A worker asks anew at least every minute, when its long poll ends, and a moment later if it is busy."""
 
@@ -56,24 +62,54 @@ async def live() -> Response:
 )
 async def ready(request: Request) -> Response:
     """200 as long as the database answers: jobs are accepted even while Temporal or the workers are away."""
-    deps = deps_of(request)
+    readiness = await _readiness(request).read()
+    return answer(readiness, 503 if readiness["database"] == "down" else 200)
+
+
+class Readiness:
+    """What the parts of one process answered last. It is kept for a moment, as anybody may ask, as often as they like:
+    however many do, the parts are asked once a second."""
+
+    def __init__(self, look: Callable[[], Awaitable[Json]], kept_seconds: float = KEPT_SECONDS) -> None:
+        self._look = look
+        self._kept_seconds = kept_seconds
+        self._asking = asyncio.Lock()
+        self._found: Json = {}
+        self._until = -math.inf
+
+    async def read(self) -> Json:
+        """The body of the answer."""
+        async with self._asking:
+            if time.monotonic() >= self._until:
+                self._found = await self._look()
+                self._until = time.monotonic() + self._kept_seconds
+            return self._found
+
+
+def _readiness(request: Request) -> Readiness:
+    """The application's own: several may run in one process."""
+    state = request.app.state
+    if not hasattr(state, "readiness"):
+        state.readiness = Readiness(partial(_look, deps_of(request)))
+    kept: Readiness = state.readiness
+    return kept
+
+
+async def _look(deps: Deps) -> Json:
     database, (temporal, queues) = await asyncio.gather(_database(deps.database), _temporal(deps.temporal))
     working = temporal and all(queues.values())
-    return answer(
-        {
-            "status": "down" if not database else "up" if working else "degraded",
-            "database": "up" if database else "down",
-            "temporal": "up" if temporal else "down",
-            "queues": {queue.value: "up" if queues[queue] else "degraded" for queue in Queue},
-        },
-        200 if database else 503,
-    )
+    return {
+        "status": "down" if not database else "up" if working else "degraded",
+        "database": "up" if database else "down",
+        "temporal": "up" if temporal else "down",
+        "queues": {queue.value: "up" if queues[queue] else "degraded" for queue in Queue},
+    }
 
 
 async def _database(database: Database) -> bool:
     try:
-        async with asyncio.timeout(TIMEOUT_SECONDS), database.transaction() as connection:
-            await connection.execute(text("SELECT 1"))
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            await database.ping()
     except (AtelierError, TimeoutError):
         return False
     return True

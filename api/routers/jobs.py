@@ -10,12 +10,12 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client
 
 from api import examples
-from api.deps import OwnerSession, Session
+from api.deps import CountedSession, OwnerSession, Session
 from api.openapi import BODY_PROBLEMS, problems, request_body, success
 from api.paging import id_cursor, id_of, page_view
 from api.requests import ACT, NO_QUERY, IdempotencyKey, JsonBody, parse, path_id
 from api.schemas import JobList, JobPatch, JobQuery, JobSubmission, JobView
-from api.submission import accept, known_pipeline, new_job, put_attachments
+from api.submission import accept, counted, known_pipeline, new_job
 from api.views import answer, job_view
 from core.contracts.errors import ErrorType
 from core.contracts.names import workflow_id
@@ -42,18 +42,17 @@ FORGET_SECONDS = 15.0
             ErrorType.UNKNOWN_MODEL,
             ErrorType.PRICE_UNKNOWN,
             ErrorType.IDEMPOTENCY_MISMATCH,
+            ErrorType.TOO_MANY_JOBS,
             ErrorType.STORE_UNAVAILABLE,
         ),
     },
 )
-async def submit(body: JsonBody, session: OwnerSession, idempotency_key: IdempotencyKey = None) -> Response:
+async def submit(body: JsonBody, session: CountedSession, idempotency_key: IdempotencyKey = None) -> Response:
     """Accept a job. It is stored when this answers, and will run, whatever is down at the moment.
 
     With an `Idempotency-Key` that was used before, the job of then is answered, as it is now; another body is refused.
     """
-    job = new_job(session.deps, session.owner.id, parse(JobSubmission, body), idempotency_key)
-    await put_attachments(session, job.attachments)
-    return await accept(session, job)
+    return await accept(session, new_job(session.deps, session.owner.id, parse(JobSubmission, body), idempotency_key))
 
 
 @router.get(
@@ -78,7 +77,7 @@ async def page(session: OwnerSession, query: Annotated[JobQuery, Query()]) -> Re
         created_to=query.created_to,
         before=id_of(query.cursor),
     )
-    records = await session.jobs.page(session.owner.id, wanted, query.limit + 1)
+    records = await session.jobs.page(wanted, query.limit + 1)
     return answer(page_view(records, query.limit, job_view, lambda job: id_cursor(job.id)))
 
 
@@ -111,7 +110,6 @@ async def describe(job_id: str, body: JsonBody, session: OwnerSession) -> Respon
     patch = parse(JobPatch, body)
     given = patch.model_fields_set
     await session.jobs.describe(
-        session.owner.id,
         job_id,
         title=patch.title if "title" in given else None,
         tags=patch.tags if "tags" in given else None,
@@ -119,7 +117,8 @@ async def describe(job_id: str, body: JsonBody, session: OwnerSession) -> Respon
     return await _show(session, job_id)
 
 
-_ACT_PROBLEMS = problems(ErrorType.NOT_FOUND, ErrorType.INVALID_STATE, *BODY_PROBLEMS)
+_ACT = (ErrorType.NOT_FOUND, ErrorType.INVALID_STATE, *BODY_PROBLEMS)
+_ACT_PROBLEMS = problems(*_ACT)
 
 
 @router.post(
@@ -133,7 +132,7 @@ _ACT_PROBLEMS = problems(ErrorType.NOT_FOUND, ErrorType.INVALID_STATE, *BODY_PRO
 async def cancel(job_id: str, session: OwnerSession) -> Response:
     """End a job. A model's answer or a render under way is broken off within seconds. Asking again is fine."""
     job_id = path_id(job_id, "job")
-    await session.jobs.request_cancel(session.owner.id, job_id)
+    await session.jobs.request_cancel(job_id)
     return await _acted(session, job_id)
 
 
@@ -148,7 +147,7 @@ async def cancel(job_id: str, session: OwnerSession) -> Response:
 async def pause(job_id: str, session: OwnerSession) -> Response:
     """Begin no further step. Steps under way are finished; then the job's status is `paused`."""
     job_id = path_id(job_id, "job")
-    await session.jobs.request_pause(session.owner.id, job_id, paused=True)
+    await session.jobs.request_pause(job_id, paused=True)
     return await _acted(session, job_id)
 
 
@@ -163,7 +162,7 @@ async def pause(job_id: str, session: OwnerSession) -> Response:
 async def resume(job_id: str, session: OwnerSession) -> Response:
     """Go on where the pause began."""
     job_id = path_id(job_id, "job")
-    await session.jobs.request_pause(session.owner.id, job_id, paused=False)
+    await session.jobs.request_pause(job_id, paused=False)
     return await _acted(session, job_id)
 
 
@@ -173,12 +172,17 @@ async def resume(job_id: str, session: OwnerSession) -> Response:
     summary="Retry a failed job",
     response_model=None,
     dependencies=ACT,
-    responses={**success(202, "It will run again", JobView, examples.RETRIED), **_ACT_PROBLEMS},
+    responses={
+        **success(202, "It will run again", JobView, examples.RETRIED),
+        **problems(*_ACT, ErrorType.TOO_MANY_JOBS),
+    },
 )
-async def retry(job_id: str, session: OwnerSession) -> Response:
+async def retry(job_id: str, session: CountedSession) -> Response:
     """Run a failed job again from the step that failed. What is finished is neither run nor paid for again."""
     job_id = path_id(job_id, "job")
-    await session.jobs.retry(session.owner.id, job_id)
+    await session.jobs.check_retry(job_id)
+    async with counted(session):
+        await session.jobs.retry(job_id, at_once=session.deps.limiter.jobs_at_once(session.owner))
     return await _acted(session, job_id)
 
 
@@ -193,14 +197,14 @@ async def retry(job_id: str, session: OwnerSession) -> Response:
 async def delete(job_id: str, session: OwnerSession) -> Response:
     """Delete an ended job with its records and files. What it cost stays in the usage figures, without content."""
     job_id = path_id(job_id, "job")
-    pipeline = await session.jobs.delete(session.owner.id, job_id)
+    pipeline = await session.jobs.delete(job_id)
     deps = session.deps
     session.then.append(lambda: deps.errands.run(_forget(deps.temporal, workflow_id(pipeline, job_id))))
     return Response(status_code=204)
 
 
 async def _show(session: Session, job_id: str, status: int = 200) -> Response:
-    return answer(job_view(await session.jobs.get(session.owner.id, job_id)), status)
+    return answer(job_view(await session.jobs.get(job_id)), status)
 
 
 async def _acted(session: Session, job_id: str) -> Response:

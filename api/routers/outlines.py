@@ -10,6 +10,7 @@ from api.openapi import BODY_PROBLEMS, Responses, problems, request_body, succes
 from api.requests import NO_QUERY, IdempotencyKey, JsonBody, parse, path_id
 from api.reviews import edited_plan, hear, outline_file, tell, word
 from api.schemas import JobView
+from api.submission import counting
 from api.views import answer, job_view
 from core.contracts.errors import ErrorType
 from core.contracts.longform import Brief, Outline
@@ -43,7 +44,7 @@ _ACT_RESPONSES: Responses = {
 async def read(job_id: str, session: OwnerSession) -> Response:
     """The job's newest outline, and whether the job waits for your word on it. 404 as long as there is none."""
     # The job first: an outline that comes between the two is then told under a round that nobody can approve any more.
-    job = await session.jobs.get(session.owner.id, path_id(job_id, "job"))
+    job = await session.jobs.get(path_id(job_id, "job"))
     file = await outline_file(session, job.id)
     await session.leave()
     outline = Outline.model_validate_json(await session.deps.store.get(file.ref))
@@ -93,7 +94,7 @@ async def edit(job_id: str, body: JsonBody, session: OwnerSession, idempotency_k
     if heard := await hear(session, job_id, said, given.round):
         job, asked = heard
         current = await outline_file(session, job_id)
-        brief = Brief.model_validate(await session.jobs.input(session.owner.id, job_id))
+        brief = Brief.model_validate(await session.jobs.input(job_id))
         async with session.away():
             plan = await edited_plan(session.deps.store, current.ref, given, brief)
             verdict = OutlineEdited(round=asked, body_sha256=said.body_sha256, plan=plan, approve=given.approve)
@@ -118,11 +119,11 @@ async def revise(
     said = word(AGAIN, given, idempotency_key)
     if heard := await hear(session, job_id, said, given.round):
         job, asked = heard
-        async with session.away():
+        async with counting(session), session.away():
             verdict = OutlineAgain(round=asked, body_sha256=said.body_sha256, instructions=given.instructions)
             await tell(session.deps.temporal, job, said, verdict)
     return await _show(session, job_id)
 
 
 async def _show(session: Session, job_id: str) -> Response:
-    return answer(job_view(await session.jobs.get(session.owner.id, job_id)), 202)
+    return answer(job_view(await session.jobs.get(job_id)), 202)

@@ -1,6 +1,5 @@
 """What was asked of models: the calls of a job, what they come to, and the providers that are asked."""
 
-from datetime import UTC, datetime, time, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -11,15 +10,14 @@ from api.money_schemas import CallList, ProviderList, UsageQuery, UsageView
 from api.money_views import call_view, figures_view, usage_item
 from api.openapi import problems, success
 from api.paging import id_cursor, id_of, page_view, text_cursor, text_of
+from api.periods import period
 from api.providers import PROVIDERS, TROUBLES, held, provider_view
-from api.requests import NO_QUERY, invalid, path_id
+from api.requests import NO_QUERY, path_id
 from api.schemas import PageQuery
 from api.views import answer
 from core.contracts.errors import ErrorType
 
 router = APIRouter(prefix="/v1", tags=["usage"])
-
-USUAL_DAYS, MOST_DAYS = 30, 366
 
 
 @router.get(
@@ -33,9 +31,7 @@ USUAL_DAYS, MOST_DAYS = 30, 366
 )
 async def calls(job_id: str, session: OwnerSession, query: Annotated[PageQuery, Query()]) -> Response:
     """Every attempt at a paid step of the job, in all its runs, the oldest first: the ledger, row by row."""
-    found = await session.usage.calls(
-        session.owner.id, path_id(job_id, "job"), after=id_of(query.cursor), limit=query.limit + 1
-    )
+    found = await session.usage.calls(path_id(job_id, "job"), after=id_of(query.cursor), limit=query.limit + 1)
     return answer(page_view(found, query.limit, call_view, lambda call: id_cursor(call.id)))
 
 
@@ -53,22 +49,16 @@ async def usage(session: OwnerSession, query: Annotated[UsageQuery, Query()]) ->
 
     Days are those of UTC, and a call counts on the day on which it began. At most 366 days at once.
     """
-    last = query.last or datetime.now(UTC).date()
-    first = query.first or last - timedelta(days=USUAL_DAYS - 1)
-    if first > last:
-        raise invalid("query.from", "The first day lies behind the last")
-    if (last - first).days >= MOST_DAYS:
-        raise invalid("query.from", f"At most {MOST_DAYS} days are added up at once")
+    days = period(query.first, query.last)
     total, found = await session.usage.usage(
-        session.owner.id,
-        datetime.combine(first, time(), UTC),
-        datetime.combine(last + timedelta(days=1), time(), UTC),
+        days.begin,
+        days.end,
         query.by,
         after=text_of(query.cursor),
         limit=query.limit + 1,
     )
     page = page_view(found, query.limit, usage_item, lambda record: text_cursor(record.key))
-    return answer({"from": first, "to": last, "by": query.by.value, "total": figures_view(total), **page})
+    return answer({"from": days.first, "to": days.last, "by": query.by.value, "total": figures_view(total), **page})
 
 
 @router.get(
@@ -83,7 +73,7 @@ async def providers(session: OwnerSession) -> Response:
 
     An Ollama is asked now. Of the others your calls of the last day tell, and whether all workers leave one alone.
     """
-    found = await session.usage.health(session.owner.id, PROVIDERS, TROUBLES)
+    found = await session.usage.health(PROVIDERS, TROUBLES)
     await session.leave()
     local = await held(session.deps)
     return answer({"items": [provider_view(session.deps, name, found[name], local) for name in PROVIDERS]})

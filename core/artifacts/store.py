@@ -4,9 +4,10 @@ import asyncio
 import hashlib
 import os
 import re
+import shutil
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -53,6 +54,13 @@ class StoredObject(NamedTuple):
     sha256: str
     size: int
     last_modified: datetime
+
+
+class Deleted(NamedTuple):
+    """What was deleted; `size` in bytes."""
+
+    objects: int
+    size: int
 
 
 def key_of(owner_id: str, sha256: str) -> str:
@@ -216,6 +224,31 @@ class ArtifactStore:
         if self._folder is not None:
             deleted += await asyncio.to_thread(_sweep_leftovers, self._folder, cutoff)
         return deleted
+
+    async def delete_owner(self, owner_id: str) -> Deleted:
+        """Delete all that an owner has, whatever its age and whoever refers to it, and say how much that was.
+
+        It looks until it finds nothing more, as somebody may still be putting. Safe to call again. In a local folder
+        the owner's own goes too, with what a crash left half-written in it: its name is the owner's id.
+        """
+        # A folder that is gone would list as empty.
+        await self.check()
+        objects = size = 0
+        while True:
+            found = [stored async for stored in self.keys(owner_id)]
+            if not found:
+                break
+            for begin in range(0, len(found), BATCH):
+                page = found[begin : begin + BATCH]
+                # A file that a sweeper took first breaks the page off, and what is left of it is found once more.
+                with _failures(), suppress(FileNotFoundError):
+                    await self._store.delete_async([key_of(owner_id, one.sha256) for one in page])
+                    objects += len(page)
+                    size += sum(one.size for one in page)
+        if self._folder is not None:
+            with _failures(), suppress(FileNotFoundError):
+                await asyncio.to_thread(shutil.rmtree, self._folder / owner_id)
+        return Deleted(objects, size)
 
     async def check(self) -> None:
         """Return if the store answers; raises STORE_UNAVAILABLE if it does not. Writes nothing."""

@@ -17,6 +17,16 @@ class ErrorType(StrEnum):
     UNKNOWN_MODEL = "unknown_model"
     INVALID_CURSOR = "invalid_cursor"
     UNAUTHENTICATED = "unauthenticated"
+    WRONG_CREDENTIALS = "wrong_credentials"
+    INSUFFICIENT_SCOPE = "insufficient_scope"
+    LOGIN_NEEDED = "login_needed"
+    ADMIN_NEEDED = "admin_needed"
+    REGISTRATION_CLOSED = "registration_closed"
+    EMAIL_TAKEN = "email_taken"
+    TOO_MANY_KEYS = "too_many_keys"
+    TOO_MANY_REQUESTS = "too_many_requests"
+    TOO_MANY_JOBS = "too_many_jobs"
+    REQUEST_TIMEOUT = "request_timeout"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
@@ -49,6 +59,7 @@ class ErrorType(StrEnum):
     TEMPORAL_UNAVAILABLE = "temporal_unavailable"
     ARTIFACT_MISSING = "artifact_missing"
     EXPORT_FAILED = "export_failed"
+    TOOK_TOO_LONG = "took_too_long"
     CANCELLED = "cancelled"
     TERMINATED = "terminated"
     TIMED_OUT = "timed_out"
@@ -73,7 +84,17 @@ ERRORS: dict[ErrorType, ErrorKind] = {
     ErrorType.UNKNOWN_PIPELINE: ErrorKind("There is no such pipeline", 422),
     ErrorType.UNKNOWN_MODEL: ErrorKind("A model is unknown or not configured", 422, falls_through=True),
     ErrorType.INVALID_CURSOR: ErrorKind("The cursor is not one of ours", 400),
-    ErrorType.UNAUTHENTICATED: ErrorKind("A valid API key is needed", 401),
+    ErrorType.UNAUTHENTICATED: ErrorKind("A valid API key or access token is needed", 401),
+    ErrorType.WRONG_CREDENTIALS: ErrorKind("The email or the password is wrong", 401),
+    ErrorType.INSUFFICIENT_SCOPE: ErrorKind("The API key does not allow this", 403),
+    ErrorType.LOGIN_NEEDED: ErrorKind("This needs a login, and no API key", 403),
+    ErrorType.ADMIN_NEEDED: ErrorKind("Only admins may do this", 403),
+    ErrorType.REGISTRATION_CLOSED: ErrorKind("Nobody can register here", 403),
+    ErrorType.EMAIL_TAKEN: ErrorKind("There is an account with this email", 409),
+    ErrorType.TOO_MANY_KEYS: ErrorKind("The account has as many keys as it may", 409),
+    ErrorType.TOO_MANY_REQUESTS: ErrorKind("Too many requests", 429),
+    ErrorType.TOO_MANY_JOBS: ErrorKind("Too many jobs at once", 429),
+    ErrorType.REQUEST_TIMEOUT: ErrorKind("The request came too slowly", 408),
     ErrorType.NOT_FOUND: ErrorKind("There is no such thing here", 404),
     ErrorType.METHOD_NOT_ALLOWED: ErrorKind("This resource does not take that method", 405),
     ErrorType.IDEMPOTENCY_MISMATCH: ErrorKind("This Idempotency-Key was used with another body", 409),
@@ -103,6 +124,7 @@ ERRORS: dict[ErrorType, ErrorKind] = {
     ErrorType.TEMPORAL_UNAVAILABLE: ErrorKind("Temporal is unavailable", 503, transient=True),
     ErrorType.ARTIFACT_MISSING: ErrorKind("The bytes of an artifact are gone", 500),
     ErrorType.EXPORT_FAILED: ErrorKind("The document could not be typeset", 500),
+    ErrorType.TOOK_TOO_LONG: ErrorKind("The answer took too long", 503),
     ErrorType.CANCELLED: ErrorKind("The job was cancelled", 409),
     ErrorType.TERMINATED: ErrorKind("The workflow was terminated from outside", 500),
     ErrorType.TIMED_OUT: ErrorKind("The workflow ran out of time", 500),

@@ -128,6 +128,8 @@ class JobRequest(Contract):
     models: ModelChain
     review_seconds: int = 30 * 86_400
     """How long the job waits for a person, each time."""
+    trace_id: str = ""
+    """Of the HTTP request that submitted it: it stands in every line of the log that tells of the job."""
 
 
 class StepKey(Contract):

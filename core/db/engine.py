@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import asyncpg
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -83,6 +83,11 @@ class Database:
                 raise AtelierError(ErrorType.DATABASE_UNAVAILABLE, AWAY) from error
             raise
 
+    async def ping(self) -> None:
+        """See whether the database answers. `DATABASE_UNAVAILABLE` when it is away."""
+        async with self.transaction() as connection:
+            await connection.execute(text("SELECT 1"))
+
     async def close(self) -> None:
         """Close all connections."""
         await self.engine.dispose()
@@ -118,6 +123,12 @@ async def patiently(operation: Callable[[], Awaitable[Result]], patience: timede
 _AGAIN = {"40001", "40P01"}  # serialization failure, deadlock: nothing was done, and again it will be
 # Shutting down, crashed, starting, too many connections: SQLAlchemy has no error class of its own for these.
 _AWAY = {"57P01", "57P02", "57P03", "53300"}
+
+
+def is_of_nobody(error: BaseException) -> bool:
+    """Whether a row was refused because its owner is gone: the account was deleted while a request was under way."""
+    refused = getattr(getattr(error, "orig", None), "__cause__", None)
+    return isinstance(refused, asyncpg.ForeignKeyViolationError) and str(refused.constraint_name).endswith("_owner_id")
 
 
 def is_unavailable(error: BaseException) -> bool:

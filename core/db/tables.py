@@ -47,15 +47,105 @@ owners = Table(
     Column("name", Text, nullable=False),
     # What a month may cost, in USD; NULL is no limit. `spending` has the figures of each month.
     Column("monthly_budget_usd", Numeric(18, 8)),
+    # As it was given, and as it is compared. Owners that were made by a command have neither email nor password.
+    Column("email", Text),
+    Column("email_key", Text),
+    # Argon2id, in the usual notation with its parameters.
+    Column("password_hash", Text),
+    Column("role", Text, nullable=False, server_default=text("'user'")),
+    # What an admin set for this one; NULL is the setting.
+    Column("submissions_per_hour", Integer),
+    Column("jobs_at_once", Integer),
+    # The account is being erased: nobody speaks for it any more.
+    _at("erasing_at"),
     _at("created_at", required=True),
+    UniqueConstraint("email_key"),
+    CheckConstraint("role IN ('user', 'admin')", name="role"),
+)
+
+# One row a login: the family of its refresh tokens. Access tokens name it, and end with it.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, ForeignKey("owners.id", ondelete="CASCADE"), nullable=False),
+    Column("ip", Text),
+    Column("user_agent", Text),
+    Column("ended_because", Text),
+    _at("created_at", required=True),
+    _at("used_at", required=True),
+    _at("ended_at"),
+    Index(None, "owner_id"),
+)
+
+refresh_tokens = Table(
+    "refresh_tokens",
+    metadata,
+    Column("token_sha256", Text, primary_key=True),
+    Column("session_id", Uuid, ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
+    _at("created_at", required=True),
+    _at("expires_at", required=True),
+    # Each is used once; one that comes again was stolen, or its thief's was.
+    _at("used_at"),
+    Index(None, "session_id"),
+)
+
+# How much of each limit is used, see `take_allowance` of the migration. Not logged: a crash of the database forgets it.
+limits = Table(
+    "limits",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    _at("window_at", required=True),
+    Column("used", Integer, nullable=False, server_default=_ZERO),
+    Column("before", Integer, nullable=False, server_default=_ZERO),
+    PrimaryKeyConstraint("name", "subject"),
+    prefixes=["UNLOGGED"],
+    postgresql_with={"fillfactor": 50},
+)
+
+# Who did what to which resource, from where. No foreign keys: a line outlives whom it tells of.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _at("at", required=True),
+    # Whose resource it was, and who acted; NULL where nobody is known.
+    Column("owner_id", Uuid),
+    Column("actor_id", Uuid),
+    # login, key, command or nobody, and which login or key.
+    Column("via", Text, nullable=False),
+    Column("via_id", Uuid),
+    Column("action", Text, nullable=False),
+    Column("resource", Text, nullable=False, server_default=text("''")),
+    Column("ip", Text),
+    Column("request_id", Text),
+    Column("details", JSONB, nullable=False, server_default=text("'{}'")),
+    Index(None, "owner_id", "id"),
+)
+
+# Accounts that are being erased, and what was erased of those that are gone: figures only.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    # NULL when it is done.
+    Column("owner_id", Uuid),
+    _at("requested_at", required=True),
+    # By the process that is at it.
+    _at("claimed_at"),
+    _at("finished_at"),
+    Column("erased", JSONB, nullable=False, server_default=text("'{}'")),
+    Index("ix_erasures_under_way", "requested_at", postgresql_where=text("finished_at IS NULL")),
 )
 
 # One row an owner and month (UTC). Every paid call reserves here and in its job's row before the provider is asked:
 # spent + reserved never passes the budget. The function `reserve` of the migration sees to it under the row's lock.
+# No foreign key: the amounts outlive an account that is deleted.
 spending = Table(
     "spending",
     metadata,
-    Column("owner_id", Uuid, ForeignKey("owners.id", ondelete="CASCADE"), nullable=False),
+    Column("owner_id", Uuid, nullable=False),
     Column("month", Date, nullable=False),
     # The owner's, copied: so that it is read under this row's lock.
     Column("budget_usd", Numeric(18, 8)),
@@ -73,6 +163,9 @@ api_keys = Table(
     Column("name", Text, nullable=False),
     # SHA-256 of a token of 256 random bits: no slow hash is needed for what cannot be guessed.
     Column("token_sha256", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False, server_default=text("'{read,write}'")),
+    _at("expires_at"),
+    _at("last_used_at"),
     _at("created_at", required=True),
     _at("revoked_at"),
     UniqueConstraint("token_sha256"),
@@ -92,6 +185,8 @@ jobs = Table(
     Column("idempotency_key", Text),
     Column("body_sha256", Text, nullable=False),
     Column("parent_job", Uuid),
+    # Of the request that submitted it: in every log line of its workflow, its activities and their calls.
+    Column("trace_id", Text, nullable=False, server_default=text("''")),
     # State, as readers see it.
     Column("status", Text, nullable=False, server_default=text("'pending'")),
     Column("stage", Text, nullable=False, server_default=text("''")),
@@ -163,8 +258,8 @@ attempts = Table(
     "attempts",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("owner_id", Uuid, ForeignKey("owners.id", ondelete="CASCADE"), nullable=False),
-    # No foreign key: when a job is deleted the amounts stay, and `detached` says so.
+    # No foreign keys: the amounts outlive the account, and the job: `detached` says that it is deleted.
+    Column("owner_id", Uuid, nullable=False),
     Column("job_id", Uuid, nullable=False),
     Column("detached", Boolean, nullable=False, server_default=text("false")),
     Column("pipeline", Text, nullable=False),

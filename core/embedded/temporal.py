@@ -61,6 +61,9 @@ DYNAMIC_CONFIG: Mapping[str, str] = {
     "history.transferProcessorMaxPollRPS": "10000",
     "history.transferProcessorMaxPollHostRPS": "10000",
     "history.timerProcessorMaxPollRPS": "10000",  # the same for timers
+    # A history that is to be deleted waits until the queue has noted that it is done with it: 32 s with the default
+    # of 30 s, so 1 to 4 s. Whoever deletes an account waits for it.
+    "history.transferProcessorUpdateAckInterval": '"1s"',
     "frontend.enableServerVersionCheck": "false",  # it would ask version-info.temporal.io
 }
 RETENTION = "86400s"  # of a namespace registered here: the server's own default, for the caller to raise

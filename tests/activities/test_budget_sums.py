@@ -10,6 +10,7 @@ from core.contracts.errors import AtelierError, ErrorType
 from core.contracts.jobs import FinishJob, JobError, JobStatus, Outcome
 from core.db.engine import Database
 from core.db.repositories.attempts import Stored
+from core.db.repositories.budgets import BudgetRepository
 from core.db.repositories.jobs import JobRepository
 from core.db.repositories.runs import RunRepository
 from core.db.repositories.spending import SpendingRepository
@@ -77,13 +78,13 @@ class Chaos:
         """A user is generous."""
         buy, key = self._random.choice(self._buyers), str(self._random.random())
         async with self._database.transaction() as connection:
-            await SpendingRepository(connection).raise_job(buy.job_id, self._owner_id, Decimal("0.5"), key)
+            await BudgetRepository(connection, self._owner_id).raise_job(buy.job_id, Decimal("0.5"), key)
 
     async def set_monthly(self) -> None:
         """A user is, or is not."""
         async with self._database.transaction() as connection:
             limit = self._random.choice([None, Decimal(10), Decimal(20), Decimal(40)])
-            await SpendingRepository(connection).set_monthly(self._owner_id, limit)
+            await BudgetRepository(connection, self._owner_id).set_monthly(limit)
 
     async def finish(self) -> None:
         """A workflow ends."""
@@ -96,7 +97,7 @@ class Chaos:
         """A user deletes what ended."""
         job = self._random.choice(self._buyers[:1]).job_id
         async with self._database.transaction() as connection:
-            await JobRepository(connection).delete(self._owner_id, job)
+            await JobRepository(connection, self._owner_id).delete(job)
 
     async def act(self, number: int) -> None:
         """Something."""

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from core.contracts.errors import AtelierError, ErrorType
 from core.contracts.jobs import BeginJob, Control, JobStatus, SetStatus
 from core.db.engine import Database
+from core.db.repositories.budgets import BudgetRepository
 from core.db.repositories.runs import RunRepository
 from core.db.repositories.spending import SpendingRepository
 from tests.conftest import Account, make_account
@@ -20,12 +21,12 @@ NONE = Decimal(0)
 
 async def set_monthly(database: Database, owner_id: str, usd: str | None) -> None:
     async with database.transaction() as connection:
-        await SpendingRepository(connection).set_monthly(owner_id, None if usd is None else Decimal(usd))
+        await BudgetRepository(connection, owner_id).set_monthly(None if usd is None else Decimal(usd))
 
 
 async def raise_job(database: Database, owner_id: str, job_id: str, add: str, key: str) -> bool:
     async with database.transaction() as connection:
-        return await SpendingRepository(connection).raise_job(job_id, owner_id, Decimal(add), key)
+        return await BudgetRepository(connection, owner_id).raise_job(job_id, Decimal(add), key)
 
 
 @pytest.mark.parametrize("which", ["job", "month"])
@@ -189,7 +190,7 @@ async def test_a_month_that_is_set_below_what_is_gone_ends_there_and_the_next_ar
     wish = await one(database, "SELECT monthly_budget_usd FROM owners WHERE id = :id", id=account.owner_id)
     assert wish == {"monthly_budget_usd": Decimal("0.75")}
     async with database.transaction() as connection:
-        now = await SpendingRepository(connection).month(account.owner_id)
+        now = await BudgetRepository(connection, account.owner_id).month()
     assert (now.budget, now.spent, now.reserved) == (Decimal("0.75000001"), Decimal("0.25"), Decimal("0.50000001"))
     assert (now.ends.day, now.ends.hour, now.month.day) == (1, 0, 1)
     with pytest.raises(AtelierError):
@@ -200,7 +201,7 @@ async def test_a_month_nobody_has_spent_in_has_the_owners_budget(database: Datab
     await set_monthly(database, account.owner_id, "5")
     async with database.transaction() as connection:
         await connection.execute(text("DELETE FROM spending"))
-        now = await SpendingRepository(connection).month(account.owner_id)
+        now = await BudgetRepository(connection, account.owner_id).month()
     assert (now.budget, now.spent, now.reserved) == (Decimal(5), NONE, NONE)
     buy = Purchases(database, account.owner_id, await begin(database, account.owner_id))
     with pytest.raises(AtelierError, match=r"budget of \$5\.00 \$0\.00 is spent"):

@@ -44,7 +44,7 @@ async def test_an_answer_goes_with_the_job_that_paid_for_it(database: Database, 
     await end(database, buy.job_id)
     assert await buy.ledger.reusable(account.owner_id, "k") == "{}"
     async with database.transaction() as connection:
-        await JobRepository(connection).delete(account.owner_id, buy.job_id)
+        await JobRepository(connection, account.owner_id).delete(buy.job_id)
     assert await buy.ledger.reusable(account.owner_id, "k") is None
 
 
@@ -117,7 +117,7 @@ async def test_an_answer_that_would_not_do_is_forgotten_in_the_end(
     if how == "deleted":
         async with database.transaction() as connection:
             await connection.execute(text("UPDATE attempts SET refused_answer = 'x', refused_because = '{x}'"))
-            await JobRepository(connection).delete(account.owner_id, buy.job_id)
+            await JobRepository(connection, account.owner_id).delete(buy.job_id)
         assert await rows(database, KEPT) == []
 
 

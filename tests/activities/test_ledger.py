@@ -77,7 +77,7 @@ async def test_failures_are_counted_by_model_and_run(database: Database, account
     assert (await one(database, "SELECT cost_usd FROM jobs"))["cost_usd"] == Decimal("0.5")
     async with database.transaction() as connection:
         await RunRepository(connection).finish(FinishJob(job_id=job, run=1, status=JobStatus.FAILED, error=FAILED))
-        await JobRepository(connection).retry(account.owner_id, job)
+        await JobRepository(connection, account.owner_id).retry(job)
     assert (await opened(ledger, key.model_copy(update={"run": 2}))).failures == 0
 
 
@@ -166,7 +166,7 @@ async def test_a_job_that_was_deleted_takes_no_step_and_keeps_the_amount(databas
     row = await opened(ledger, key)
     async with database.transaction() as connection:
         await RunRepository(connection).finish(FinishJob(job_id=job, run=1, status=JobStatus.CANCELLED))
-        await JobRepository(connection).delete(account.owner_id, job)
+        await JobRepository(connection, account.owner_id).delete(job)
     with pytest.raises(AtelierError, match="deleted while it ran") as late:
         await ledger.close_stored(key, row.attempt_id, SPENT, "{}", [], data={})
     assert late.value.type is ErrorType.NOT_FOUND

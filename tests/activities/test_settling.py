@@ -88,7 +88,7 @@ async def test_what_an_ended_or_deleted_job_held_is_settled_too(database: Databa
         await finish(database, buy.job_id, JobStatus.FAILED)
     assert await ended.job() == (NONE, Decimal(1))
     async with database.transaction() as connection:
-        await JobRepository(connection).delete(account.owner_id, deleted.job_id)
+        await JobRepository(connection, account.owner_id).delete(deleted.job_id)
     assert await month(database) == (NONE, Decimal(2))
     assert await settle(database) == 2
     assert await ended.job() == (Decimal(1), NONE)
@@ -100,7 +100,7 @@ async def test_a_deleted_jobs_call_that_ends_late_counts_in_the_month(database: 
     attempt = await buy.open()
     await finish(database, buy.job_id)
     async with database.transaction() as connection:
-        await JobRepository(connection).delete(account.owner_id, buy.job_id)
+        await JobRepository(connection, account.owner_id).delete(buy.job_id)
     with pytest.raises(AtelierError, match="deleted while it ran"):
         await buy.store(attempt, "0.5")
     assert await month(database) == (Decimal("0.5"), NONE)

@@ -9,11 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
+from argon2 import PasswordHasher
 from pydantic import SecretStr
 from sqlalchemy import text
 
 from api.app import create_app
 from api.deps import Deps
+from api.passwords import Passwords
 from api.server import Server
 from core.db.engine import Database
 from core.settings import Settings
@@ -26,6 +28,9 @@ NOWHERE = "127.0.0.1:1"
 TOPIC = {"topic": "How tide mills worked"}
 LONGFORM = {"pipeline": "longform", "input": TOPIC}
 
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+"""As cheap as Argon2 can be."""
+
 
 def make_settings(database_url: str, folder: Path, **more: object) -> Settings:
     """Settings that take nothing from the environment."""
@@ -36,6 +41,7 @@ def make_settings(database_url: str, folder: Path, **more: object) -> Settings:
         "api_port": 0,
         "anthropic_api_key": None,
         "gemini_api_key": None,
+        "limits": False,
         **more,
     }
     return Settings.model_validate({**Settings(_env_file=None).model_dump(), **given})
@@ -56,9 +62,9 @@ class Api:
 
 
 @contextmanager
-def running(settings: Settings, *, background: bool = True) -> Iterator[Api]:
+def running(settings: Settings, *, background: bool = True, hasher: PasswordHasher = CHEAP) -> Iterator[Api]:
     """An API with these settings, until the block ends."""
-    app = create_app(settings, background=background)
+    app = create_app(settings, background=background, passwords=Passwords(settings.password_hashes_at_once, hasher))
     server = Server(app, settings)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -82,8 +88,9 @@ def start_api(database_url: str, tmp_path: Path) -> Iterator[StartApi]:
     """Starts APIs on this test's database, with settings of the test's choice; Temporal is down if not given."""
     with ExitStack() as stack:
 
-        def start(*, background: bool = True, **more: object) -> Api:
-            return stack.enter_context(running(make_settings(database_url, tmp_path, **more), background=background))
+        def start(*, background: bool = True, hasher: PasswordHasher = CHEAP, **more: object) -> Api:
+            settings = make_settings(database_url, tmp_path, **more)
+            return stack.enter_context(running(settings, background=background, hasher=hasher))
 
         yield start
 

@@ -80,6 +80,8 @@ async def test_a_file_is_read(client: httpx.AsyncClient, file: Stored) -> None:
     assert headers["content-type"] == "text/markdown; charset=utf-8"
     assert headers["accept-ranges"] == "bytes"
     assert headers["x-content-type-options"] == "nosniff"
+    # Opened as a page, it runs no script of ours or its own, and is of no origin.
+    assert headers["content-security-policy"] == "sandbox; default-src 'none'"
     assert headers["cache-control"].startswith("private")
     assert headers["content-disposition"] == (
         "attachment; filename=\"Gezeiten _m_hlen__.md\"; filename*=UTF-8''Gezeiten%20%22m%C3%BChlen%22%0A.md"

@@ -19,7 +19,7 @@ from core.db.repositories.artifacts import ArtifactRepository
 from core.db.repositories.documents import DocumentRepository, NewVersion
 from core.db.repositories.jobs import JobRepository
 from core.db.repositories.runs import RunRepository
-from core.db.repositories.steps import StepRepository
+from core.db.repositories.steps import AnswersRepository
 from tests.api.written import Shelf, an_article
 from tests.conftest import Account, make_account
 from tests.support.rows import accept, begin, new_job, one, rows, step_key
@@ -31,15 +31,15 @@ def shelf(database: Database, account: Account, tmp_path: Path) -> Shelf:
     return Shelf(database, ArtifactStore.open(str(tmp_path / "artifacts")), account.owner_id)
 
 
-async def keep(database: Database, new: NewVersion) -> Version:
+async def keep(database: Database, owner_id: str, new: NewVersion) -> Version:
     async with database.transaction() as connection:
-        return await DocumentRepository(connection).keep(new)
+        return await DocumentRepository(connection, owner_id).keep(new)
 
 
 async def delete_job(database: Database, owner_id: str, job_id: str) -> None:
     async with database.transaction() as connection:
         await connection.execute(text("UPDATE jobs SET status = 'completed' WHERE id = :id"), {"id": job_id})
-        await JobRepository(connection).delete(owner_id, job_id)
+        await JobRepository(connection, owner_id).delete(job_id)
 
 
 async def test_a_version_is_kept_once_by_its_job(shelf: Shelf, database: Database) -> None:
@@ -50,7 +50,7 @@ async def test_a_version_is_kept_once_by_its_job(shelf: Shelf, database: Databas
     async def keep_at_once() -> Version:
         async with database.transaction() as connection:
             await ready.wait()
-            return await DocumentRepository(connection).keep(new)
+            return await DocumentRepository(connection, shelf.owner_id).keep(new)
 
     kept = await asyncio.gather(*(keep_at_once() for _ in range(8)))
     assert {version.number for version in kept} == {1}
@@ -94,7 +94,7 @@ async def test_a_document_that_went_meanwhile_begins_behind_its_parent(shelf: Sh
 async def test_a_version_of_a_job_that_is_gone_is_not_kept(shelf: Shelf, database: Database) -> None:
     new = await shelf.new_version(new_id(), an_article())
     with pytest.raises(AtelierError) as refused:
-        await keep(database, new)
+        await keep(database, shelf.owner_id, new)
     assert refused.value.type is ErrorType.INVALID_STATE
     assert await rows(database, "SELECT * FROM documents") == []
 
@@ -134,7 +134,7 @@ async def test_a_version_that_is_added_while_the_last_one_goes_is_not_lost(shelf
     job_id = await accept(database, shelf.owner_id)
     new = await shelf.new_version(job_id, an_article(), document_id=first.document_id, parent=1)
     async with database.transaction() as connection:
-        await DocumentRepository(connection).keep(new)
+        await DocumentRepository(connection, shelf.owner_id).keep(new)
         deleting = asyncio.create_task(delete_job(database, shelf.owner_id, first.job_id))
         # The trigger waits for the document that this transaction holds.
         async with asyncio.timeout(10):
@@ -157,14 +157,14 @@ async def test_documents_go_with_their_owner(shelf: Shelf, database: Database) -
 async def test_the_cache_has_the_newest_completed_version_of_the_owner(shelf: Shelf, database: Database) -> None:
     async def cached(owner_id: str, key: str = "key") -> tuple[Version, JobResult] | None:
         async with database.transaction() as connection:
-            return await DocumentRepository(connection).cached(owner_id, key)
+            return await DocumentRepository(connection, owner_id).cached(key)
 
     stranger = await make_account(database, "Bob Example")
     assert await cached(shelf.owner_id) is None
     await shelf.write(cache_key="key")
     newest = await shelf.write(cache_key="key")
     unfinished = await shelf.new_version(await accept(database, shelf.owner_id), an_article(), cache_key="key")
-    await keep(database, unfinished)
+    await keep(database, shelf.owner_id, unfinished)
     await shelf.write(cache_key="another")
     found = await cached(shelf.owner_id)
     assert found == (newest, JobResult(outputs=newest.outputs))
@@ -178,13 +178,14 @@ async def test_the_cache_has_the_newest_completed_version_of_the_owner(shelf: Sh
 async def test_a_version_is_opened_with_its_brief(shelf: Shelf, database: Database) -> None:
     version = await shelf.write()
     async with database.transaction() as connection:
-        documents = DocumentRepository(connection)
-        opened = await documents.opened(shelf.owner_id, version.document_id, 1)
+        documents = DocumentRepository(connection, shelf.owner_id)
+        opened = await documents.opened(version.document_id, 1)
         assert opened is not None
         assert opened[0] == version
         assert opened[1]["topic"] == "Tide mills"
-        assert await documents.opened(shelf.owner_id, version.document_id, 2) is None
-        assert await documents.opened(new_id(), version.document_id, 1) is None
+        assert await documents.opened(version.document_id, 2) is None
+        theirs = DocumentRepository(connection, new_id())
+        assert await theirs.opened(version.document_id, 1) is None
 
 
 async def test_which_revision_is_alive(shelf: Shelf, database: Database) -> None:
@@ -192,7 +193,7 @@ async def test_which_revision_is_alive(shelf: Shelf, database: Database) -> None
 
     async def alive() -> str | None:
         async with database.transaction() as connection:
-            return await DocumentRepository(connection).alive_revision(shelf.owner_id, version.document_id)
+            return await DocumentRepository(connection, shelf.owner_id).alive_revision(version.document_id)
 
     await accept(database, shelf.owner_id, input={"document_id": version.document_id})
     await accept(database, shelf.owner_id, pipeline=REVISION_PIPELINE, input={"document_id": new_id()})
@@ -210,14 +211,14 @@ async def test_which_revision_is_alive(shelf: Shelf, database: Database) -> None
 
 async def test_attachments_become_rows_with_the_job_and_only_once(database: Database, account: Account) -> None:
     file = attachment(account.owner_id, "source-r1.txt", "Tide tables", "text/plain")
-    job = new_job(account.owner_id, idempotency_key="k", attachments=(file,))
+    job = new_job(idempotency_key="k", attachments=(file,))
     async with database.transaction() as connection:
-        accepted = [await JobRepository(connection).submit(job) for _ in range(3)]
+        accepted = [await JobRepository(connection, account.owner_id).submit(job) for _ in range(3)]
     assert [new for _, new in accepted] == [True, False, False]
     job_id = accepted[0][0].id
     async with database.transaction() as connection:
-        (found,) = await ArtifactRepository(connection).of_job(account.owner_id, job_id)
-        assert await JobRepository(connection).input(account.owner_id, job_id) == job.input
+        (found,) = await ArtifactRepository(connection, account.owner_id).of_job(job_id)
+        assert await JobRepository(connection, account.owner_id).input(job_id) == job.input
     assert (found.step, found.revision, found.name, found.role) == ("input", 1, "source-r1.txt", "working")
     assert found.ref == file.ref
 
@@ -242,11 +243,12 @@ async def test_the_first_answer_stays(shelf: Shelf, database: Database) -> None:
         async with database.transaction() as connection:
             assert await RunRepository(connection).store_answer(key, answer) == first
     async with database.transaction() as connection:
-        runs, steps = RunRepository(connection), StepRepository(connection)
+        runs = RunRepository(connection)
         assert await runs.read_answer(key) == first
         assert await runs.read_answer(key.model_copy(update={"revision": 1})) is None
-        assert await steps.answers(job_id, REVIEW_STEP) == [(2, first)]
-        newest = await ArtifactRepository(connection).newest(shelf.owner_id, job_id, "outline.json", [REVIEW_STEP])
+        assert await AnswersRepository(connection, shelf.owner_id).of(job_id, REVIEW_STEP) == [(2, first)]
+        assert await AnswersRepository(connection, new_id()).of(job_id, REVIEW_STEP) == []
+        newest = await ArtifactRepository(connection, shelf.owner_id).newest(job_id, "outline.json", [REVIEW_STEP])
     assert newest is not None
     assert (newest.ref, newest.revision) == (file.ref, 2)
     completed = await rows(database, "SELECT 1 FROM events WHERE type = 'step.completed'")
@@ -272,8 +274,8 @@ async def test_the_newest_outline_is_the_one_made_last(shelf: Shelf, database: D
 
     async def newest() -> ArtifactRef | None:
         async with database.transaction() as connection:
-            found = await ArtifactRepository(connection).newest(
-                shelf.owner_id, job_id, "outline.json", ["decompose", REVIEW_STEP]
+            found = await ArtifactRepository(connection, shelf.owner_id).newest(
+                job_id, "outline.json", ["decompose", REVIEW_STEP]
             )
         return None if found is None else found.ref
 

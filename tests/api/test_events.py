@@ -16,11 +16,12 @@ from api.events import EventHub
 from core.contracts.jobs import EventType
 from core.contracts.names import EVENTS_CHANNEL
 from core.db.engine import Database
-from core.db.repositories.events import EventRepository
+from core.db.repositories.events import EventRepository, JobEventsRepository, Position
 from core.db.repositories.owners import OwnerRepository
 from tests.api.conftest import Api, StartApi, set_status, submitted, until
 from tests.api.test_rubbish import locs, problem
-from tests.conftest import Account
+from tests.conftest import Account, make_account
+from tests.support.rows import accept
 
 
 class Told(NamedTuple):
@@ -94,6 +95,17 @@ async def test_ten_cuts_while_two_write(api: Api, client: httpx.AsyncClient, dat
     assert got[-1].type == "job.completed"
     assert {event.data["step"] for event in got[1:-1]} == {f"{name}:{n}" for name in "ab" for n in range(150)}
     await until(lambda: api.deps.events.subscribers == 0)
+
+
+async def test_the_events_of_anothers_job_are_not_read(database: Database, account: Account) -> None:
+    job_id = await accept(database, account.owner_id)
+    stranger = await make_account(database, "Bob Example")
+    async with database.transaction() as connection:
+        own, theirs = [JobEventsRepository(connection, owner.owner_id) for owner in (account, stranger)]
+        assert [event.type for event in await own.after(job_id, 0)] == [EventType.ACCEPTED]
+        assert await theirs.after(job_id, 0) == []
+        assert await own.position(job_id) == Position(1, ended=False)
+        assert await theirs.position(job_id) is None
 
 
 async def test_unfinished_text_and_budgets_are_told(client: httpx.AsyncClient, database: Database) -> None:

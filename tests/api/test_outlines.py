@@ -19,7 +19,7 @@ from core.contracts.longform import Outline
 from core.contracts.longform_steps import REVIEW_STEP, OutlineEdited
 from core.db.engine import Database
 from core.db.repositories.runs import RunRepository
-from core.db.repositories.steps import StepRepository
+from core.db.repositories.steps import AnswersRepository, StepRepository
 from core.temporal import connect
 from tests.api.conftest import TOPIC, StartApi, counts, set_status, submitted
 from tests.api.test_rubbish import JSON, UNKNOWN, locs, problem
@@ -33,7 +33,7 @@ EXPIRES = "2026-12-21T09:30:04+00:00"
 SECTIONS = [{"id": "s3"}, {"id": "s1"}]
 
 
-async def _ask(database: Database, job_id: str, round: int = 1, what: str = "outline_review") -> None:
+async def ask(database: Database, job_id: str, round: int = 1, what: str = "outline_review") -> None:
     """Put a job where its workflow would: it waits for a word on its outline."""
     question = {"what": what, "round": round, "expires_at": EXPIRES}
     async with database.transaction() as connection:
@@ -50,7 +50,7 @@ async def _asking(client: httpx.AsyncClient, shelf: Shelf, round: int = 1) -> st
     """A job that waits for a word on its outline. Its id."""
     job_id = await submitted(client, **REVIEWED)
     await shelf.outline(job_id)
-    await _ask(shelf.database, job_id, round)
+    await ask(shelf.database, job_id, round)
     return job_id
 
 
@@ -64,7 +64,7 @@ async def test_the_outline_is_shown(client: httpx.AsyncClient, shelf: Shelf) -> 
     assert [section.id for section in found.sections] == ["s1", "s2", "s3"]
     outline = an_outline(2)
     await shelf.outline(job_id, outline, revision=2)
-    await _ask(shelf.database, job_id, 2)
+    await ask(shelf.database, job_id, 2)
     found = OutlineView.model_validate_json((await client.get(path)).content)
     assert (found.round, found.waiting, len(found.sections)) == (2, True, 2)
     assert found.expires_at is not None
@@ -111,11 +111,11 @@ async def test_a_job_that_waits_for_something_else_or_is_being_cancelled(
     client: httpx.AsyncClient, shelf: Shelf, database: Database
 ) -> None:
     job_id = await _asking(client, shelf)
-    await _ask(database, job_id, what="screenplay_review")
+    await ask(database, job_id, what="screenplay_review")
     for response in await _acts(client, job_id):
         assert "something else" in problem(response, 409, "invalid_state").detail
     assert (await client.get(f"/v1/jobs/{job_id}/outline")).json()["waiting"] is False
-    await _ask(database, job_id)
+    await ask(database, job_id)
     assert (await client.post(f"/v1/jobs/{job_id}/cancel")).status_code == 202
     for response in await _acts(client, job_id):
         assert "being cancelled" in problem(response, 409, "invalid_state").detail
@@ -303,7 +303,8 @@ async def test_the_workflow_hears_every_word(
             "section s3 simulator:composer",
         ]
     async with database.transaction() as connection:
-        stored = [answer for _, answer in await StepRepository(connection).answers(job_id, REVIEW_STEP)]
+        answers = AnswersRepository(connection, shelf.owner_id)
+        stored = [answer for _, answer in await answers.of(job_id, REVIEW_STEP)]
     assert [answer.act for answer in stored] == ["revise_outline", "edit_outline", "approve_outline"]
     assert stored[0].update_id == "again"
     plan = OutlineEdited.model_validate({"plan": stored[1].data["plan"]}).plan
@@ -370,7 +371,7 @@ async def test_no_worker_is_there_and_no_connection_is_held(
         async with asyncio.timeout(20):
             while not (await one(database, "SELECT dispatched_run_id FROM jobs"))["dispatched_run_id"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-        await _ask(database, job_id)
+        await ask(database, job_id)
         keys = [f"patience-{n}" for n in range(5)]
         path = f"/v1/jobs/{job_id}/outline/approve"
         saying = asyncio.gather(*(client.post(path, headers={"Idempotency-Key": key}) for key in keys))

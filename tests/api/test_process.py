@@ -154,7 +154,7 @@ async def test_an_api_starts_while_the_database_is_away(tmp_path: Path) -> None:
     settings = make_settings("postgresql://nobody:nothing@127.0.0.1:1/none", tmp_path)
     threads = threading.active_count()
     with running(settings) as api:
-        async with httpx.AsyncClient(base_url=api.url, headers={"Authorization": "Bearer x"}) as client:
+        async with httpx.AsyncClient(base_url=api.url, headers={"Authorization": "Bearer atl_x"}) as client:
             problem(await client.get("/v1/jobs"), 503, "database_unavailable")
             assert (await client.get("/v1/health/ready")).json()["status"] == "down"
     await until(lambda: threading.active_count() <= threads)

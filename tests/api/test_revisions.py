@@ -30,7 +30,7 @@ async def _submitted(response: httpx.Response) -> JobView:
 
 async def _input(database: Database, owner_id: str, job_id: str) -> RevisionInput:
     async with database.transaction() as connection:
-        return RevisionInput.model_validate(await JobRepository(connection).input(owner_id, job_id))
+        return RevisionInput.model_validate(await JobRepository(connection, owner_id).input(job_id))
 
 
 async def test_a_section_is_regenerated_by_a_child_job(
@@ -104,7 +104,7 @@ async def test_an_edited_text_is_kept_before_the_job_is_accepted(
     assert wish.text is not None
     assert (await api.deps.store.get(wish.text)).decode() == MARKDOWN
     async with database.transaction() as connection:
-        (file,) = await ArtifactRepository(connection).of_job(shelf.owner_id, job.id)
+        (file,) = await ArtifactRepository(connection, shelf.owner_id).of_job(job.id)
     assert (file.ref, file.step, file.role) == (wish.text, "input", "working")
 
 
@@ -264,7 +264,7 @@ async def test_sources_are_kept_with_the_job(api: Api, client: httpx.AsyncClient
     stored = await one(database, "SELECT input::text AS input, owner_id FROM jobs")
     assert len(stored["input"]) < 16_384
     async with database.transaction() as connection:
-        files = await ArtifactRepository(connection).of_job(str(stored["owner_id"]), first.id)
+        files = await ArtifactRepository(connection, str(stored["owner_id"])).of_job(first.id)
     assert [file.name for file in files] == ["source-r1.txt", "source-r2.txt", "source-r3.txt"]
     brief = json.loads(stored["input"])
     for file, source, given in zip(files, brief["sources"], sources, strict=True):

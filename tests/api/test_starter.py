@@ -117,7 +117,7 @@ async def test_a_workflow_that_is_gone_fails_its_job_and_a_retry_starts_anew(
     row = await one(database, "SELECT status, error->>'code' AS code FROM jobs")
     assert row == {"status": "failed", "code": "workflow_gone"}
     async with database.transaction() as connection:
-        await JobRepository(connection).retry(account.owner_id, job)
+        await JobRepository(connection, account.owner_id).retry(job)
     await Starter(database, client).sweep()
     assert await runs(client, job) == [WorkflowExecutionStatus.RUNNING]
 
@@ -137,7 +137,7 @@ async def test_a_cancel_between_claim_and_start_ends_the_job_when_it_begins(
     async with database.transaction() as connection:
         await RunRepository(connection).claim(10, timedelta(seconds=10), 60)
     async with database.transaction() as connection:
-        await JobRepository(connection).request_cancel(account.owner_id, job)
+        await JobRepository(connection, account.owner_id).request_cancel(job)
     async with database.transaction() as connection:
         begun = await RunRepository(connection).begin(BeginJob(job_id=job, run=1, workflow_run_id="run"))
     assert not begun.proceed
@@ -154,7 +154,7 @@ async def test_a_job_whose_start_was_never_noted_can_be_cancelled_and_closed(
     async with database.transaction() as connection:
         await RunRepository(connection).begin(BeginJob(job_id=job, run=1, workflow_run_id=await _run_id(client, job)))
     async with database.transaction() as connection:
-        await JobRepository(connection).request_cancel(account.owner_id, job)
+        await JobRepository(connection, account.owner_id).request_cancel(job)
     await Starter(database, client).sweep()
     assert (await one(database, "SELECT cancel_sent_at FROM jobs"))["cancel_sent_at"] is not None
     await client.get_workflow_handle(f"longform/{job}").terminate("a test")
@@ -173,7 +173,7 @@ async def test_a_retry_at_once_does_not_attach_to_the_run_that_is_about_to_end(
         await carried.begin(BeginJob(job_id=job, run=1, workflow_run_id=await _run_id(client, job)))
         await carried.finish(FinishJob(job_id=job, run=1, status=JobStatus.FAILED, error=failed))
     async with database.transaction() as connection:
-        await JobRepository(connection).retry(account.owner_id, job)
+        await JobRepository(connection, account.owner_id).retry(job)
     first = await _run_id(client, job)
     await starter.sweep()
     assert (await one(database, "SELECT dispatched_at, claimed_at FROM jobs")) == {
@@ -206,7 +206,7 @@ async def test_a_wish_is_delivered_when_temporal_is_back(database: Database, acc
     starter = Starter(database, client)
     await starter.sweep()
     async with database.transaction() as connection:
-        await JobRepository(connection).request_pause(account.owner_id, job, paused=True)
+        await JobRepository(connection, account.owner_id).request_pause(job, paused=True)
     away = await connect("127.0.0.1:1", "nowhere", lazy=True)
     await Starter(database, away).sweep()
     assert (await one(database, "SELECT control_sent FROM jobs"))["control_sent"] == 0

@@ -82,7 +82,7 @@ class Shelf:
         job_id = await accept(self.database, self.owner_id)
         new = await self.new_version(job_id, article or an_article(), **changes)
         async with self.database.transaction() as connection:
-            version = await DocumentRepository(connection).keep(new)
+            version = await DocumentRepository(connection, self.owner_id).keep(new)
             await connection.execute(
                 text(
                     "UPDATE jobs SET status = 'completed', finished_at = now(), result = CAST(:result AS jsonb) "
@@ -97,7 +97,6 @@ class Shelf:
         content = await self.put(article)
         output = Output(name="article.json", artifact_id=artifact_id(job_id, "export", 1, "article.json"), ref=content)
         fields: dict[str, Any] = {
-            "owner_id": self.owner_id,
             "document_id": job_id,
             "job_id": job_id,
             "reason": Reason.WRITTEN,

@@ -5,6 +5,8 @@ import threading
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from core.contracts.options import HEARTBEAT_TIMEOUT
 from core.db.engine import Database
 from tests.faults.conftest import BEHIND_CACHE, CALLS
@@ -44,6 +46,7 @@ async def test_a_job_whose_budget_is_too_small_waits_and_goes_on(
     await audit.check()
 
 
+@pytest.mark.faults
 async def test_a_call_that_was_lost_holds_what_it_may_have_cost_until_it_is_settled(
     stack: Stack, user: User, database: Database, wire: WireProvider, audit: Audit
 ) -> None:

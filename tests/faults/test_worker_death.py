@@ -39,6 +39,7 @@ async def test_killed_before_each_kind_of_step_is_stored(
     await audit.check()
 
 
+@pytest.mark.faults
 async def test_killed_in_a_model_call_again_and_again(
     stack: Stack, user: User, database: Database, wire: WireProvider, audit: Audit
 ) -> None:

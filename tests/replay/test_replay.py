@@ -1,4 +1,4 @@
-"""Recorded histories replay with the workers' own runner, so that a deploy never strands a running job."""
+"""Recorded histories replay with the workers' own runner and interceptor, so that no deploy strands a job."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,7 @@ from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
 from tests.replay.record import HISTORIES, SCENARIOS
+from worker.interceptors import AtelierInterceptor
 from worker.registry import WORKFLOWS
 from worker.sandbox import runner
 
@@ -17,7 +18,12 @@ RECORDED = sorted(HISTORIES.glob("*.json"))
 
 
 def replayer() -> Replayer:
-    return Replayer(workflows=WORKFLOWS, workflow_runner=runner(), data_converter=pydantic_data_converter)
+    return Replayer(
+        workflows=WORKFLOWS,
+        workflow_runner=runner(),
+        data_converter=pydantic_data_converter,
+        interceptors=[AtelierInterceptor()],
+    )
 
 
 def history(path: Path) -> WorkflowHistory:

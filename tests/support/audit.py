@@ -17,7 +17,7 @@ from core.artifacts.store import ArtifactStore
 from core.contracts.jobs import ENDED, ENDING_EVENTS, JobStatus
 from core.contracts.names import workflow_id
 from core.db.engine import Database
-from core.db.repositories.artifacts import ArtifactRepository
+from core.db.repositories.artifacts import ReferenceRepository
 from core.ledger.prices import price
 from tests.support.stack import eventually
 from tests.support.wire import WireProvider
@@ -265,7 +265,7 @@ class Audit:
 
         async def referenced(keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
             async with self.database.transaction() as connection:
-                return await ArtifactRepository(connection).referenced(keys)
+                return await ReferenceRepository(connection).referenced(keys)
 
         # What a killed worker put and never told of is swept; then rows and bytes must be the same.
         await self.store.sweep(referenced, timedelta(0))

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.support.fake_documents import diff_view, document_view, refusal
 from tests.support.fake_money import CALLS, Purse
+from tests.support.fake_people import ME, People
 
 Json = dict[str, Any]
 KEY = "atl_a-key-for-tests"
@@ -122,6 +123,7 @@ class FakeApi:
         self.documents: dict[str, list[Json]] = {}
         """The versions of each, oldest first."""
         self.purse = Purse()
+        self.people = People()
         self.calls = CALLS
         """Of every job."""
         self.after_events: Json | None = None
@@ -180,6 +182,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self.do_POST()
 
+    def do_DELETE(self) -> None:
+        self.do_POST()
+
     def do_POST(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         self._answer(json.loads(self.rfile.read(length)) if length else None)
@@ -188,9 +193,14 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         self.fake.asked.append((self.command, self.path, body))
         self.fake.headers.append({name.lower(): value for name, value in self.headers.items()})
-        if self.headers.get("Authorization") != f"Bearer {KEY}":
-            return self._problem(401, "unauthenticated", "A valid API key is needed.")
         parts = url.path.strip("/").split("/")[1:]
+        if parts[0] == "auth":
+            return self._told(*self.fake.people.answer(parts[1], body or {}))
+        if parts[0] == "erasures":
+            return self._json(200, self.fake.people.erasing())
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        if token != KEY and not self.fake.people.knows(token):
+            return self._problem(401, "unauthenticated", "A valid API key is needed.")
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         if parts == ["jobs"] and self.command == "POST":
             return self._submit(body or {})
@@ -200,6 +210,12 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, self.fake.artifact, "application/pdf")
         if parts[0] == "documents":
             return self._document(parts[1:], query)
+        if parts == ["me"] and self.command == "DELETE":
+            return self._json(202, self.fake.people.erasing())
+        if parts == ["me"]:
+            return self._json(200, ME | {"via": "key" if token == KEY else "login"})
+        if parts == ["me", "password"]:
+            return self._told(*self.fake.people.change_password(body or {}))
         if parts[0] != "jobs":
             return self._money(parts[0], body or {}, query)
         job = self.fake.jobs.get(parts[1])
@@ -309,6 +325,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(f"id: {seq}\nevent: {event['type']}\ndata: {data}\n\n".encode())
         self.close_connection = True
 
+    def _told(self, status: int, said: Json | str) -> None:
+        if isinstance(said, str):
+            return self._problem(status, said, f"It is {said.replace('_', ' ')}.")
+        return self._json(status, said)
+
     def _problem(self, status: int, code: str, detail: str, **more: Any) -> None:
         problem = {"type": code, "title": "The request is not valid", "status": status, "detail": detail, "code": code}
         self._json(status, problem | more, "application/problem+json")
@@ -320,5 +341,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(content)))
+        if status == 401 and b'"unauthenticated"' in content:
+            self.send_header("WWW-Authenticate", 'Bearer realm="atelier", error="invalid_token"')
         self.end_headers()
         self.wfile.write(content)

@@ -1,5 +1,6 @@
 """Rows to begin a test with, and rows to look at."""
 
+import asyncio
 from typing import Any
 
 from sqlalchemy import text
@@ -10,10 +11,9 @@ from core.db.repositories.jobs import JobRepository, NewJob
 from core.db.repositories.runs import RunRepository
 
 
-def new_job(owner_id: str, **changes: Any) -> NewJob:
+def new_job(**changes: Any) -> NewJob:
     """A submission of a long-form job."""
     fields: dict[str, Any] = {
-        "owner_id": owner_id,
         "pipeline": "longform",
         "title": "Tidal mills",
         "tags": (),
@@ -27,7 +27,7 @@ def new_job(owner_id: str, **changes: Any) -> NewJob:
 async def accept(database: Database, owner_id: str, **changes: Any) -> str:
     """Accept a job. Its id."""
     async with database.transaction() as connection:
-        job_id, _ = await JobRepository(connection).accept(new_job(owner_id, **changes))
+        job_id, _ = await JobRepository(connection, owner_id).accept(new_job(**changes))
     return job_id
 
 
@@ -55,3 +55,19 @@ async def one(database: Database, statement: str, **values: Any) -> dict[str, An
     """The one row that a statement reads."""
     (row,) = await rows(database, statement, **values)
     return row
+
+
+async def execute(database: Database, statement: str) -> None:
+    """Change rows, as nobody but a test would."""
+    async with database.transaction() as connection:
+        await connection.execute(text(statement))
+
+
+async def waiting_for_locks(database: Database, number: int) -> None:
+    """Return when so many statements wait for a lock in this test's database."""
+    waiting = (
+        "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with asyncio.timeout(10):
+        while (await one(database, waiting))["n"] < number:  # noqa: ASYNC110 - it happens in the server
+            await asyncio.sleep(0.01)

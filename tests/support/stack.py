@@ -113,6 +113,7 @@ class Stack:
             "STARTER_INTERVAL_SECONDS": "0.5",
             "RECONCILER_INTERVAL_SECONDS": "0.5",
             "WORKER_DRAIN_SECONDS": "5",
+            "LIMITS": "false",
             **self.env,
             **more,
         }

@@ -185,6 +185,27 @@ async def test_keys_and_sweep(store: ArtifactStore) -> None:
     assert [await store.exists(ref) for ref in refs] == [True] + [False] * 6
 
 
+async def test_all_of_an_owner_is_deleted(store: ArtifactStore) -> None:
+    await asyncio.gather(*(store.put("owner-1", f"{n}".encode(), TEXT) for n in range(12)))
+    kept = [await store.put(owner, b"7", TEXT) for owner in ("owner-12", "owner")]
+    assert await store.delete_owner("owner-1") == (12, 14)
+    assert await store.delete_owner("owner-1") == (0, 0)
+    assert {(found.owner_id, found.sha256) for found in await listing(store)} == {(r.owner_id, r.sha256) for r in kept}
+    assert await store.put("owner-1", b"late", TEXT), "somebody who was still at it"
+    assert await store.delete_owner("owner-1") == (1, 4)
+
+
+async def test_nothing_names_an_owner_that_was_deleted(local: ArtifactStore, folder: Path) -> None:
+    ref = await local.put("gone", b"x", TEXT)
+    path_of(folder, ref).with_name(f"{ref.sha256}#1").write_bytes(b"half")
+    await local.delete_owner("gone")
+    assert os.listdir(folder) == []
+    os.rmdir(folder)
+    with pytest.raises(AtelierError) as error:
+        await local.delete_owner("gone")
+    assert error.value.type is ErrorType.STORE_UNAVAILABLE
+
+
 async def test_what_is_not_ours_is_left_alone(local: ArtifactStore, folder: Path) -> None:
     for name in ("readme.txt", "o/ab/short", f"o/ab/{'c' * 64}", f"o/cc/{'c' * 64}.bak"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -255,7 +276,7 @@ async def test_a_store_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ref = ArtifactRef(owner_id="o", sha256="a" * 64, size=3, media_type=TEXT)
     results = await asyncio.gather(
         away.put("o", b"x", TEXT), away.get(ref), away.exists(ref), away.check(), away.sweep(nothing, HOUR),
-        collect(away.stream(ref)), return_exceptions=True,
+        collect(away.stream(ref)), away.delete_owner("o"), return_exceptions=True,
     )  # fmt: skip
     for result in results:
         assert isinstance(result, AtelierError)
@@ -265,7 +286,7 @@ async def test_a_store_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 async def test_a_bucket_that_is_missing(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     away = ArtifactStore.open(_s3(s3_endpoint, "no-such-bucket", monkeypatch))
-    for call in (away.put("o", b"x", TEXT), away.check(), away.sweep(nothing, HOUR)):
+    for call in (away.put("o", b"x", TEXT), away.check(), away.sweep(nothing, HOUR), away.delete_owner("o")):
         with pytest.raises(AtelierError) as error:
             await call
         assert error.value.type is ErrorType.STORE_UNAVAILABLE

@@ -160,7 +160,7 @@ def test_credentials_of_the_folder_are_used_and_sent_nowhere_else(
     assert terminal.run("jobs") == 0
     monkeypatch.setenv("ATELIER_URL", "http://127.0.0.1:9")
     assert terminal.run("jobs") == 1
-    assert "There is no API key for http://127.0.0.1:9." in terminal.err
+    assert "There is no API key for http://127.0.0.1:9, and no login." in terminal.err
     monkeypatch.setenv("ATELIER_URL", api.url)
     monkeypatch.setenv("ATELIER_API_KEY", "wrong")
     assert terminal.run("jobs") == 1
@@ -309,3 +309,9 @@ def test_an_example_can_be_submitted(api: FakeApi, terminal: Terminal, file: Pat
     assert terminal.run("submit", "longform", "--input", str(file)) == 0
     assert api.asked[0][2] is not None
     LongformInput.model_validate(api.asked[0][2]["input"])
+
+
+def test_help_tells_what_is_taken_by_itself(terminal: Terminal) -> None:
+    # In square brackets, which the help page's markup would take for a style of its own.
+    assert terminal.run("up", "--help") == 0
+    assert "[default: 8000, or a free one]" in terminal.out

@@ -34,17 +34,23 @@ def test_one_process_serves_a_folder(home: Path) -> None:
 def test_children_see_the_settings_as_we_have_them(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_PORT", "1")
     monkeypatch.setenv("ATELIER_API_KEY", "not theirs")
-    settings = Settings(api_port=7, anthropic_api_key="k", artifacts_url="here", atelier_home=home)
+    (tmp_path / "key").write_text("k\n")
+    monkeypatch.setenv("ANTHROPIC_API_KEY_FILE", "key")
+    settings = Settings(api_port=7, artifacts_url="here", atelier_home=home)
     environment = child_environment(settings)
     assert environment["API_PORT"] == "7"
     assert environment["ANTHROPIC_API_KEY"] == "k"
+    assert "ANTHROPIC_API_KEY_FILE" not in environment, "its path is seen from elsewhere, and one of the two is enough"
+    assert environment["LIMITS"] == "False"
     assert environment["ARTIFACTS_URL"] == str(tmp_path / "here")
     assert environment["ATELIER_HOME"] == str(home)
     assert environment["LOG_FORMAT"] == "console"
     assert "ATELIER_API_KEY" not in environment
     assert "TEMPORAL_ADDRESS" not in environment
     monkeypatch.setenv("LOG_FORMAT", "json")
-    assert child_environment(Settings())["LOG_FORMAT"] == "json"
+    monkeypatch.setenv("LIMITS", "true")
+    asked = child_environment(Settings())
+    assert (asked["LOG_FORMAT"], asked["LIMITS"]) == ("json", "True")
 
 
 def make_child(tmp_path: Path, program: str, said: list[str]) -> Child:

@@ -4,14 +4,18 @@ import asyncio
 import io
 import os
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from api import keys
+from core.contracts.people import Role, Scope
 from core.db.engine import Database
-from core.db.repositories.owners import OwnerRepository
+from core.db.repositories.identities import Caller, IdentityRepository
 from tests.conftest import Namespace
+from tests.support.rows import one
 from worker import health, prepare
 
 
@@ -23,10 +27,14 @@ def commanded(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     return database
 
 
-async def owner_of(database: Database, token: str) -> str | None:
+async def caller_of(database: Database, token: str) -> Caller | None:
     async with database.transaction() as connection:
-        owner = await OwnerRepository(connection).by_token(token)
-        return owner.name if owner else None
+        return await IdentityRepository(connection).by_key(token)
+
+
+async def owner_of(database: Database, token: str) -> str | None:
+    caller = await caller_of(database, token)
+    return caller.name if caller else None
 
 
 async def test_a_key_works_until_it_is_revoked(commanded: Database, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,6 +56,24 @@ async def test_a_key_works_until_it_is_revoked(commanded: Database, capsys: pyte
     assert "no such key" in capsys.readouterr().err
 
 
+async def test_a_key_may_be_narrow_and_expire(commanded: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    create = ["create", "--owner", "Ada Example"]
+    assert await keys.main(keys.arguments([*create, "--scope", "read", "--expires-in-days", "0.5"])) == 0
+    token = capsys.readouterr().out.strip()
+    caller = await caller_of(commanded, token)
+    assert caller is not None
+    assert (caller.scopes, caller.role, caller.has_password) == (frozenset({Scope.READ}), Role.USER, False)
+    stored = await one(commanded, "SELECT expires_at - now() AS left FROM api_keys")
+    assert timedelta(hours=11) < stored["left"] < timedelta(hours=13)
+    async with commanded.transaction() as connection:
+        await connection.execute(text("UPDATE api_keys SET expires_at = now() - interval '1 second'"))
+    assert await caller_of(commanded, token) is None
+    for wrong in (["--scope", "admin"], *(["--expires-in-days", days] for days in ("0", "-1", "nan", "9999", "soon"))):
+        with pytest.raises(SystemExit):
+            keys.arguments([*create, *wrong])
+    assert "should be a number of days" in capsys.readouterr().err
+
+
 async def test_a_key_to_revoke_is_read_from_standard_input(
     commanded: Database, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,7 +91,7 @@ async def test_what_cannot_be_done_is_said(
     assert await keys.main(keys.arguments(["create", "--owner-id", nobody])) == 1
     said = capsys.readouterr()
     assert said.out == ""
-    assert "violates foreign key constraint" in said.err
+    assert f"no owner {nobody}" in said.err
     for wrong in (["create", "--owner", "  "], ["create", "--owner-id", "1"], ["create"], []):
         with pytest.raises(SystemExit):
             keys.arguments(wrong)

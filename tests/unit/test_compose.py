@@ -27,6 +27,7 @@ GIVEN = {
     "POSTGRES_PASSWORD": "from-the-environment",
     "ATELIER_VERSION": "1.2.3",
     "ARTIFACTS_URL": "s3://bucket/prefix",
+    "JWT_SECRET": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
 }
 
 Node = dict[str, Any]
@@ -216,6 +217,10 @@ def test_the_server_is_confined() -> None:
         assert production[name]["user"] == image_user()
         assert "cap_add" not in production[name]
         assert production[name]["tmpfs"]
+        assert production[name]["environment"]["ATELIER_MODE"] == "production"
+    assert production["api"]["environment"]["JWT_SECRET"] == GIVEN["JWT_SECRET"]
+    # Whoever gets into a worker cannot make tokens.
+    assert "JWT_SECRET" not in production["worker"]["environment"]
     for name in ("api", "worker"):
         assert production[name]["environment"]["ARTIFACTS_URL"] == "s3://bucket/prefix"
         assert production[name]["environment"]["SIMULATOR"] == "false"

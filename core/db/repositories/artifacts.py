@@ -31,16 +31,17 @@ _COLUMNS = "id, owner_id, job_id, step, revision, name, role, sha256, size, medi
 
 
 class ArtifactRepository:
-    """Reads artifacts."""
+    """Reads the artifacts of one owner."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, owner_id: str) -> None:
         self._connection = connection
+        self._owner_id = owner_id
 
-    async def of_job(self, owner_id: str, job_id: str) -> list[ArtifactRecord]:
+    async def of_job(self, job_id: str) -> list[ArtifactRecord]:
         """The files of a job, outputs first, oldest first. Raises `NOT_FOUND` for a job that is not the owner's."""
         known = await self._connection.execute(
             text("SELECT 1 FROM jobs WHERE id = :job_id AND owner_id = :owner_id"),
-            {"job_id": job_id, "owner_id": owner_id},
+            {"job_id": job_id, "owner_id": self._owner_id},
         )
         if known.first() is None:
             raise AtelierError(ErrorType.NOT_FOUND, f"There is no job {job_id}.", details={"job_id": job_id})
@@ -49,16 +50,16 @@ class ArtifactRepository:
                 f"SELECT {_COLUMNS} FROM artifacts WHERE job_id = :job_id AND owner_id = :owner_id "
                 "ORDER BY role, created_at, name"
             ),
-            {"job_id": job_id, "owner_id": owner_id},
+            {"job_id": job_id, "owner_id": self._owner_id},
         )
         return [_record(row) for row in rows]
 
-    async def get(self, owner_id: str, artifact_id: str) -> ArtifactRecord:
+    async def get(self, artifact_id: str) -> ArtifactRecord:
         """One file. Raises `NOT_FOUND`, also for another owner's."""
         row = (
             await self._connection.execute(
                 text(f"SELECT {_COLUMNS} FROM artifacts WHERE id = :id AND owner_id = :owner_id"),
-                {"id": artifact_id, "owner_id": owner_id},
+                {"id": artifact_id, "owner_id": self._owner_id},
             )
         ).first()
         if row is None:
@@ -67,7 +68,7 @@ class ArtifactRepository:
             )
         return _record(row)
 
-    async def newest(self, owner_id: str, job_id: str, name: str, steps: Sequence[str]) -> ArtifactRecord | None:
+    async def newest(self, job_id: str, name: str, steps: Sequence[str]) -> ArtifactRecord | None:
         """The file of this name that one of the steps made last; None when there is none."""
         row = (
             await self._connection.execute(
@@ -75,10 +76,17 @@ class ArtifactRepository:
                     f"SELECT {_COLUMNS} FROM artifacts WHERE job_id = :job_id AND owner_id = :owner_id "
                     "AND name = :name AND step = ANY(:steps) ORDER BY created_at DESC, revision DESC LIMIT 1"
                 ),
-                {"owner_id": owner_id, "job_id": job_id, "name": name, "steps": list(steps)},
+                {"owner_id": self._owner_id, "job_id": job_id, "name": name, "steps": list(steps)},
             )
         ).first()
         return None if row is None else _record(row)
+
+
+class ReferenceRepository:
+    """Says which bytes are still needed, whoever owns them: for the sweeper, and for nothing a user asks."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
 
     async def referenced(self, keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of the (owner, sha256) pairs that a row refers to."""

@@ -21,7 +21,6 @@ from core.db.repositories.events import one_of
 class NewVersion:
     """A version before it has its number. `brief` is what the document was written from, as JSON."""
 
-    owner_id: str
     document_id: str
     job_id: str
     reason: Reason
@@ -105,10 +104,11 @@ WHERE d.owner_id = :owner_id
 
 
 class DocumentRepository:
-    """Keeps and reads versions. Every statement names the owner."""
+    """Keeps and reads the versions of one owner's documents."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, owner_id: str) -> None:
         self._connection = connection
+        self._owner_id = owner_id
 
     async def keep(self, new: NewVersion) -> Version:
         """Store a version under its document's next number. Idempotent by job: a second call returns the first one's.
@@ -117,6 +117,7 @@ class DocumentRepository:
         """
         values: dict[str, Any] = {
             **new.__dict__,
+            "owner_id": self._owner_id,
             "reason": new.reason.value,
             "sections": _dump(new.sections),
             "outputs": _dump(new.outputs),
@@ -130,14 +131,16 @@ class DocumentRepository:
         if (await self._connection.execute(text(job), values)).first() is None:
             raise AtelierError(ErrorType.INVALID_STATE, "The job is gone: its version is not kept.")
         row = (
-            await self._connection.execute(text(f"SELECT {_COLUMNS} FROM versions v WHERE v.job_id = :job_id"), values)
+            await self._connection.execute(
+                text(f"SELECT {_COLUMNS} FROM versions v WHERE v.job_id = :job_id AND v.owner_id = :owner_id"), values
+            )
         ).first()
         row = row or (await self._connection.execute(text(_KEEP), values)).first()
         if row is None:
             raise _no_document(new.document_id)
         return _record(row).version
 
-    async def cached(self, owner_id: str, cache_key: str) -> tuple[Version, JobResult] | None:
+    async def cached(self, cache_key: str) -> tuple[Version, JobResult] | None:
         """The newest version with this key whose job completed, with that job's result."""
         row = (
             await self._connection.execute(
@@ -146,39 +149,39 @@ class DocumentRepository:
                     "WHERE v.owner_id = :owner_id AND v.cache_key = :cache_key AND j.status = :completed "
                     "AND j.result IS NOT NULL ORDER BY v.created_at DESC, v.job_id DESC LIMIT 1"
                 ),
-                {"owner_id": owner_id, "cache_key": cache_key, "completed": JobStatus.COMPLETED.value},
+                {"owner_id": self._owner_id, "cache_key": cache_key, "completed": JobStatus.COMPLETED.value},
             )
         ).first()
         return None if row is None else (_record(row).version, JobResult.model_validate_json(row.result))
 
-    async def opened(self, owner_id: str, document_id: str, number: int) -> tuple[Version, Json] | None:
+    async def opened(self, document_id: str, number: int) -> tuple[Version, Json] | None:
         """A version and the brief it was written from; None when the owner has no such version."""
-        row = await self._one(owner_id, document_id, number, ", v.brief::text AS brief")
+        row = await self._one(document_id, number, ", v.brief::text AS brief")
         return None if row is None else (_record(row).version, json.loads(row.brief))
 
-    async def page(self, owner_id: str, *, before: str | None, limit: int) -> list[DocumentRecord]:
+    async def page(self, *, before: str | None, limit: int) -> list[DocumentRecord]:
         """A page of documents, newest first. `before` is the id of the last one of the page before."""
         where = "" if before is None else " AND d.id < :before"
         rows = await self._connection.execute(
             text(f"{_DOCUMENTS}{where} ORDER BY d.id DESC LIMIT :limit"),
-            {"owner_id": owner_id, "limit": limit, **({} if before is None else {"before": before})},
+            {"owner_id": self._owner_id, "limit": limit, **({} if before is None else {"before": before})},
         )
         return [_document(row) for row in rows]
 
-    async def get(self, owner_id: str, document_id: str) -> DocumentRecord:
+    async def get(self, document_id: str) -> DocumentRecord:
         """One document. Raises `NOT_FOUND`, also for another owner's."""
         row = (
             await self._connection.execute(
-                text(f"{_DOCUMENTS} AND d.id = :document_id"), {"owner_id": owner_id, "document_id": document_id}
+                text(f"{_DOCUMENTS} AND d.id = :document_id"), {"owner_id": self._owner_id, "document_id": document_id}
             )
         ).first()
         if row is None:
             raise _no_document(document_id)
         return _document(row)
 
-    async def versions(self, owner_id: str, document_id: str, *, before: int | None, limit: int) -> list[VersionRecord]:
+    async def versions(self, document_id: str, *, before: int | None, limit: int) -> list[VersionRecord]:
         """A page of versions, newest first, below the number `before`. Raises `NOT_FOUND`."""
-        await self.latest(owner_id, document_id)
+        await self.latest(document_id)
         where = "" if before is None else " AND v.number < :before"
         rows = await self._connection.execute(
             text(
@@ -187,7 +190,7 @@ class DocumentRepository:
                 "ORDER BY v.number DESC LIMIT :limit"
             ),
             {
-                "owner_id": owner_id,
+                "owner_id": self._owner_id,
                 "document_id": document_id,
                 "limit": limit,
                 **({} if before is None else {"before": before}),
@@ -195,11 +198,11 @@ class DocumentRepository:
         )
         return [_record(row) for row in rows]
 
-    async def version(self, owner_id: str, document_id: str, number: int) -> VersionRecord:
+    async def version(self, document_id: str, number: int) -> VersionRecord:
         """One version. Raises `NOT_FOUND`, also for another owner's."""
-        row = await self._one(owner_id, document_id, number)
+        row = await self._one(document_id, number)
         if row is None:
-            await self.latest(owner_id, document_id)
+            await self.latest(document_id)
             raise AtelierError(
                 ErrorType.NOT_FOUND,
                 f"The document {document_id} has no version {number}.",
@@ -207,26 +210,26 @@ class DocumentRepository:
             )
         return _record(row)
 
-    async def latest(self, owner_id: str, document_id: str) -> int:
+    async def latest(self, document_id: str) -> int:
         """The number of the newest version. Raises `NOT_FOUND`, also for another owner's document."""
         number = (
             await self._connection.execute(
                 text("SELECT max(number) FROM versions WHERE owner_id = :owner_id AND document_id = :document_id"),
-                {"owner_id": owner_id, "document_id": document_id},
+                {"owner_id": self._owner_id, "document_id": document_id},
             )
         ).scalar_one()
         if number is None:
             raise _no_document(document_id)
         return int(number)
 
-    async def lock(self, owner_id: str, document_id: str) -> None:
+    async def lock(self, document_id: str) -> None:
         """Let one change of a document be submitted after the other, until the transaction ends."""
         await self._connection.execute(
             text("SELECT 1 FROM documents WHERE id = :document_id AND owner_id = :owner_id FOR NO KEY UPDATE"),
-            {"owner_id": owner_id, "document_id": document_id},
+            {"owner_id": self._owner_id, "document_id": document_id},
         )
 
-    async def alive_revision(self, owner_id: str, document_id: str) -> str | None:
+    async def alive_revision(self, document_id: str) -> str | None:
         """A job that is making a new version of the document: not ended, whatever it waits for."""
         found = (
             await self._connection.execute(
@@ -234,19 +237,19 @@ class DocumentRepository:
                     f"SELECT id FROM jobs WHERE owner_id = :owner_id AND pipeline = :pipeline AND {one_of(ALIVE)} "
                     "AND input->>'document_id' = :document_id ORDER BY id LIMIT 1"
                 ),
-                {"owner_id": owner_id, "pipeline": REVISION_PIPELINE, "document_id": document_id},
+                {"owner_id": self._owner_id, "pipeline": REVISION_PIPELINE, "document_id": document_id},
             )
         ).scalar()
         return None if found is None else str(found)
 
-    async def _one(self, owner_id: str, document_id: str, number: int, more: str = "") -> Row[Any] | None:
+    async def _one(self, document_id: str, number: int, more: str = "") -> Row[Any] | None:
         return (
             await self._connection.execute(
                 text(
                     f"SELECT {_COLUMNS}{more} FROM versions v "
                     "WHERE v.document_id = :document_id AND v.number = :number AND v.owner_id = :owner_id"
                 ),
-                {"owner_id": owner_id, "document_id": document_id, "number": number},
+                {"owner_id": self._owner_id, "document_id": document_id, "number": number},
             )
         ).first()
 

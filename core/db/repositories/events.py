@@ -60,7 +60,7 @@ class Position:
 
 
 class EventRepository:
-    """Appends and reads events."""
+    """Appends events, of whichever job."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
@@ -93,24 +93,33 @@ class EventRepository:
         ).first()
         return None if row is None else int(row.event_seq)
 
-    async def position(self, owner_id: str, job_id: str) -> Position | None:
+
+class JobEventsRepository:
+    """Reads the events of one owner's jobs."""
+
+    def __init__(self, connection: AsyncConnection, owner_id: str) -> None:
+        self._connection = connection
+        self._owner_id = owner_id
+
+    async def position(self, job_id: str) -> Position | None:
         """Where a job's events end; None when there is no such job of the owner's."""
         row = (
             await self._connection.execute(
                 text("SELECT event_seq, status FROM jobs WHERE id = :job_id AND owner_id = :owner_id"),
-                {"job_id": job_id, "owner_id": owner_id},
+                {"job_id": job_id, "owner_id": self._owner_id},
             )
         ).first()
         return None if row is None else Position(row.event_seq, JobStatus(row.status) in ENDED)
 
     async def after(self, job_id: str, seq: int, limit: int = 500) -> list[Event]:
-        """Events with a greater number, in order."""
+        """Events with a greater number, in order; none of another owner's job."""
+        # The job does not depend on the event's row, so it is looked up once, by its key.
         rows = await self._connection.execute(
             text(
                 "SELECT seq, type, created_at, data::text AS data FROM events WHERE job_id = :job_id AND seq > :seq "
-                "ORDER BY seq LIMIT :limit"
+                "AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id AND owner_id = :owner_id) ORDER BY seq LIMIT :limit"
             ),
-            {"job_id": job_id, "seq": seq, "limit": limit},
+            {"owner_id": self._owner_id, "job_id": job_id, "seq": seq, "limit": limit},
         )
         return [
             Event(

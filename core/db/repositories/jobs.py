@@ -1,8 +1,8 @@
-"""Jobs as their owners see and steer them. Every statement names the owner, so that a route cannot forget it."""
+"""Jobs as their owners see and steer them. The repository is bound to one, so that a route cannot forget it."""
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +20,7 @@ from core.contracts.jobs import (
 )
 from core.contracts.names import EVENTS_CHANNEL, JOBS_CHANNEL
 from core.db.ids import new_id
-from core.db.repositories.events import EventRepository
+from core.db.repositories.events import EventRepository, prepared
 from core.db.repositories.job_records import COLUMNS, STEPS, JobRecord, record
 from core.db.repositories.steps import StepArtifact
 
@@ -29,7 +29,6 @@ from core.db.repositories.steps import StepArtifact
 class NewJob:
     """A submission that was found valid."""
 
-    owner_id: str
     pipeline: str
     title: str
     tags: tuple[str, ...]
@@ -44,6 +43,8 @@ class NewJob:
     """What its calls may cost; None is no limit."""
     estimate: Json | None = None
     """What they are expected to cost, as it is shown beside what they did."""
+    trace_id: str = ""
+    """Of the request that submitted it, for the logs."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,18 @@ class JobFilter:
 
 INPUT_STEP = "input"
 """The step that a job's attachments belong to."""
+ENDS_WITHIN = timedelta(seconds=30)
+"""When to try again once as many jobs run as may: one of them has ended by then, more often than not."""
+FOR_CHANGE = "FOR NO KEY UPDATE"
 
 _INSERT = f"""
 WITH job AS (
     INSERT INTO jobs (id, owner_id, pipeline, title, tags, input, models, idempotency_key, body_sha256, parent_job,
-                      budget_usd, estimate, event_seq)
-    VALUES (:id, :owner_id, :pipeline, :title, :tags, CAST(:input AS jsonb), :models, :idempotency_key, :body_sha256,
-            :parent_job, :budget_usd, CAST(:estimate AS jsonb), 1)
+                      budget_usd, estimate, trace_id, event_seq)
+    SELECT :id, :owner_id, :pipeline, :title, :tags, CAST(:input AS jsonb), :models, :idempotency_key, :body_sha256,
+           :parent_job, :budget_usd, CAST(:estimate AS jsonb), :trace_id, 1
+    WHERE CASE WHEN CAST(:at_once AS bigint) IS NULL THEN true
+               ELSE count_jobs_alone(:owner_id, CAST(:at_once AS bigint)) < CAST(:at_once AS bigint) END
     ON CONFLICT (owner_id, idempotency_key) DO NOTHING
     RETURNING *
 ), event AS (
@@ -83,10 +89,11 @@ SELECT {COLUMNS}, pg_notify('{JOBS_CHANNEL}', j.id::text), pg_notify('{EVENTS_CH
 
 
 class JobRepository:
-    """Accepts, reads and steers jobs."""
+    """Accepts, reads and steers the jobs of one owner."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, owner_id: str) -> None:
         self._connection = connection
+        self._owner_id = owner_id
         self._events = EventRepository(connection)
 
     async def accept(self, job: NewJob) -> tuple[str, bool]:
@@ -94,32 +101,39 @@ class JobRepository:
         record, new = await self.submit(job)
         return record.id, new
 
-    async def submit(self, job: NewJob) -> tuple[JobRecord, bool]:
+    async def submit(self, job: NewJob, *, at_once: int | None = None) -> tuple[JobRecord, bool]:
         """Insert a job, its attachments and its first event. The job, and whether it is new: the same key and body is
         the same job.
 
-        Raises `IDEMPOTENCY_MISMATCH` when the key was used with another body.
+        Raises `IDEMPOTENCY_MISMATCH` when the key was used with another body, and `TOO_MANY_JOBS` when the owner has
+        `at_once` that run or are to start. Until the transaction ends the owner's next one waits: let it end soon.
         """
         job_id = new_id()
-        key = StepKey(job_id=job_id, owner_id=job.owner_id, run=1, step=INPUT_STEP)
+        key = StepKey(job_id=job_id, owner_id=self._owner_id, run=1, step=INPUT_STEP)
         attached = [StepArtifact(file.name, file.ref).row(key) for file in job.attachments]
-        values = {**job.__dict__, "id": job_id, "input": json.dumps(job.input), "attachments": json.dumps(attached)}
+        values = {**job.__dict__, "id": job_id, "owner_id": self._owner_id, "at_once": at_once}
+        values["input"], values["attachments"] = json.dumps(job.input), json.dumps(attached)
         values["tags"], values["models"] = list(job.tags), list(job.models)
         values["estimate"] = None if job.estimate is None else json.dumps(job.estimate)
         row = (await self._connection.execute(text(_INSERT), values)).first()
         if row is not None:
             return record(row), True
-        assert job.idempotency_key is not None
-        known = await self.repeated(job.owner_id, job.idempotency_key, job.body_sha256)
-        # Deleted between the two statements: the key is free again.
-        return (known, False) if known is not None else await self.submit(job)
+        if job.idempotency_key is not None:
+            known = await self.repeated(job.idempotency_key, job.body_sha256)
+            if known is not None:
+                return known, False
+        full = await self._full(at_once)
+        if full is not None:
+            raise full
+        # What was in its way has gone between the statements: the job with this key, or one of those that ran.
+        return await self.submit(job, at_once=at_once)
 
-    async def repeated(self, owner_id: str, idempotency_key: str, body_sha256: str) -> JobRecord | None:
+    async def repeated(self, idempotency_key: str, body_sha256: str) -> JobRecord | None:
         """The job that was submitted with this key, if there is one. `IDEMPOTENCY_MISMATCH` if with another body."""
         known = (
             await self._connection.execute(
                 text("SELECT id, body_sha256 FROM jobs WHERE owner_id = :owner_id AND idempotency_key = :key"),
-                {"owner_id": owner_id, "key": idempotency_key},
+                {"owner_id": self._owner_id, "key": idempotency_key},
             )
         ).first()
         if known is None:
@@ -130,26 +144,26 @@ class JobRepository:
                 "This Idempotency-Key was used for another request. Send the first body again, or take a new key.",
                 details={"job_id": str(known.id)},
             )
-        return await self.get(owner_id, str(known.id))
+        return await self.get(str(known.id))
 
-    async def get(self, owner_id: str, job_id: str) -> JobRecord:
+    async def get(self, job_id: str) -> JobRecord:
         """One job. Raises `NOT_FOUND`, also for another owner's."""
         row = (
             await self._connection.execute(
                 text(f"SELECT {COLUMNS}, {STEPS} FROM jobs j WHERE j.id = :id AND j.owner_id = :owner_id"),
-                {"id": job_id, "owner_id": owner_id},
+                {"id": job_id, "owner_id": self._owner_id},
             )
         ).first()
         if row is None:
             raise _no_job(job_id)
         return record(row, tuple(row.steps))
 
-    async def input(self, owner_id: str, job_id: str) -> Json:
+    async def input(self, job_id: str) -> Json:
         """What a job was given, as its workflow got it. Raises `NOT_FOUND`."""
         found = (
             await self._connection.execute(
                 text("SELECT input::text FROM jobs WHERE id = :id AND owner_id = :owner_id"),
-                {"id": job_id, "owner_id": owner_id},
+                {"id": job_id, "owner_id": self._owner_id},
             )
         ).scalar()
         if found is None:
@@ -157,7 +171,7 @@ class JobRepository:
         given: Json = json.loads(found)
         return given
 
-    async def page(self, owner_id: str, filter: JobFilter, limit: int) -> list[JobRecord]:
+    async def page(self, filter: JobFilter, limit: int) -> list[JobRecord]:
         """A page of jobs, newest first. Stored steps are left out of it."""
         conditions = {
             "pipeline": "j.pipeline = :pipeline",
@@ -171,28 +185,28 @@ class JobRepository:
         where = "".join(f" AND {conditions[name]}" for name in wanted)
         rows = await self._connection.execute(
             text(f"SELECT {COLUMNS} FROM jobs j WHERE j.owner_id = :owner_id{where} ORDER BY j.id DESC LIMIT :limit"),
-            {"owner_id": owner_id, "limit": limit, **wanted},
+            {"owner_id": self._owner_id, "limit": limit, **wanted},
         )
         return [record(row) for row in rows]
 
-    async def describe(self, owner_id: str, job_id: str, *, title: str | None, tags: tuple[str, ...] | None) -> None:
+    async def describe(self, job_id: str, *, title: str | None, tags: tuple[str, ...] | None) -> None:
         """Change title and tags; None leaves them. Raises `NOT_FOUND`."""
         result = await self._connection.execute(
             text(
                 "UPDATE jobs SET title = COALESCE(:title, title), tags = COALESCE(:tags, tags), updated_at = now() "
                 "WHERE id = :id AND owner_id = :owner_id"
             ),
-            {"id": job_id, "owner_id": owner_id, "title": title, "tags": None if tags is None else list(tags)},
+            {"id": job_id, "owner_id": self._owner_id, "title": title, "tags": None if tags is None else list(tags)},
         )
         if result.rowcount == 0:
             raise _no_job(job_id)
 
-    async def request_cancel(self, owner_id: str, job_id: str) -> None:
+    async def request_cancel(self, job_id: str) -> None:
         """Note that the owner wants the job to end; what nobody began to start ends here.
 
         Raises `NOT_FOUND`, and `INVALID_STATE` when the job completed or failed. Asking again is fine.
         """
-        row = await self._lock(owner_id, job_id)
+        row = await self._lock(job_id)
         status = JobStatus(row.status)
         if status is JobStatus.CANCELLED or (row.cancel_requested_at is not None and status in ALIVE):
             return
@@ -213,9 +227,9 @@ class JobRepository:
             sets={"cancel_requested_at": "now()"},
         )
 
-    async def request_pause(self, owner_id: str, job_id: str, *, paused: bool) -> None:
+    async def request_pause(self, job_id: str, *, paused: bool) -> None:
         """Note that the owner wants the job to stand still, or to go on. Raises `NOT_FOUND`, `INVALID_STATE`."""
-        row = await self._lock(owner_id, job_id)
+        row = await self._lock(job_id)
         status = JobStatus(row.status)
         if status in ENDED or row.cancel_requested_at is not None:
             raise _wrong_state(status, "be paused" if paused else "be resumed", cancelling=status in ALIVE)
@@ -229,12 +243,19 @@ class JobRepository:
             values={"paused": paused},
         )
 
-    async def retry(self, owner_id: str, job_id: str) -> None:
-        """Make a failed job pending again, as its next run. Raises `NOT_FOUND`, `INVALID_STATE`."""
-        row = await self._lock(owner_id, job_id)
-        status = JobStatus(row.status)
-        if status is not JobStatus.FAILED:
-            raise _wrong_state(status, "be retried", needs="failed")
+    async def check_retry(self, job_id: str) -> None:
+        """See whether a job could be retried now. Raises `NOT_FOUND`, `INVALID_STATE`."""
+        await self._failed(job_id, how="")
+
+    async def retry(self, job_id: str, *, at_once: int | None = None) -> None:
+        """Make a failed job pending again, as its next run.
+
+        Raises `NOT_FOUND`, `INVALID_STATE`, and `TOO_MANY_JOBS` as `submit` does.
+        """
+        row = await self._failed(job_id)
+        full = await self._full(at_once)
+        if full is not None:
+            raise full
         nulls = (
             "workflow_run_id, claimed_at, dispatched_at, dispatched_run_id, error, finished_at, waiting_for, "
             "cancel_requested_at, cancel_sent_at"
@@ -253,44 +274,73 @@ class JobRepository:
             },
         )
 
-    async def delete(self, owner_id: str, job_id: str) -> str:
+    async def delete(self, job_id: str) -> str:
         """Delete an ended job with all that was made for it; the amounts spent stay. Returns its pipeline.
 
         Raises `NOT_FOUND`, `INVALID_STATE`. The bytes go when the sweeper finds that no row refers to them.
         """
-        seen = await self._ended(owner_id, job_id, how="")
+        values = {"id": job_id, "owner_id": self._owner_id}
+        seen = await self._ended(job_id, how="")
         # Before the job, as everybody does who changes both. What is held for them is still settled.
         await self._connection.execute(
             text(
                 "UPDATE attempts SET detached = true, error_message = NULL, refused_answer = NULL, "
                 "refused_because = NULL, "
-                "outcome = CASE WHEN outcome = 'open' THEN 'unknown' ELSE outcome END WHERE job_id = :id"
+                "outcome = CASE WHEN outcome = 'open' THEN 'unknown' ELSE outcome END "
+                "WHERE job_id = :id AND owner_id = :owner_id"
             ),
-            {"id": job_id},
+            values,
         )
-        row = await self._ended(owner_id, job_id, how="FOR UPDATE")
+        row = await self._ended(job_id, how="FOR UPDATE")
         if row.run != seen.run:
             raise AtelierError(
                 ErrorType.INVALID_STATE, "The job was retried meanwhile. Look at it before you delete what it made."
             )
-        await self._connection.execute(text("DELETE FROM jobs WHERE id = :id"), {"id": job_id})
+        await self._connection.execute(text("DELETE FROM jobs WHERE id = :id AND owner_id = :owner_id"), values)
         return str(row.pipeline)
 
-    async def _ended(self, owner_id: str, job_id: str, how: str) -> Row[Any]:
-        row = await self._lock(owner_id, job_id, how)
+    async def _full(self, at_once: int | None) -> AtelierError | None:
+        """What to answer when no further job may start; else no other of the owner's comes in between from here on."""
+        if at_once is None:
+            return None
+        running = (
+            await self._connection.execute(
+                prepared("SELECT count_jobs_alone(:owner_id, :at_once)"),
+                {"owner_id": self._owner_id, "at_once": at_once},
+            )
+        ).scalar_one()
+        if running < at_once:
+            return None
+        return AtelierError(
+            ErrorType.TOO_MANY_JOBS,
+            f"{running} of your jobs run or are to start, and {at_once} may at once. Try again when one has ended, "
+            "or cancel one.",
+            details={"limit": at_once, "running": running},
+            retry_after=ENDS_WITHIN,
+        )
+
+    async def _failed(self, job_id: str, how: str = FOR_CHANGE) -> Row[Any]:
+        row = await self._lock(job_id, how)
+        status = JobStatus(row.status)
+        if status is not JobStatus.FAILED:
+            raise _wrong_state(status, "be retried", needs="failed")
+        return row
+
+    async def _ended(self, job_id: str, how: str) -> Row[Any]:
+        row = await self._lock(job_id, how)
         status = JobStatus(row.status)
         if status not in ENDED:
             raise _wrong_state(status, "be deleted", needs="completed, failed or cancelled")
         return row
 
-    async def _lock(self, owner_id: str, job_id: str, how: str = "FOR NO KEY UPDATE") -> Row[Any]:
+    async def _lock(self, job_id: str, how: str = FOR_CHANGE) -> Row[Any]:
         row = (
             await self._connection.execute(
                 text(
                     "SELECT status, run, pipeline, paused, control_seq, claimed_at, cancel_requested_at FROM jobs "
                     f"WHERE id = :id AND owner_id = :owner_id {how}"
                 ),
-                {"id": job_id, "owner_id": owner_id},
+                {"id": job_id, "owner_id": self._owner_id},
             )
         ).first()
         if row is None:

@@ -85,7 +85,7 @@ class RunRepository:
                 " SELECT id FROM jobs WHERE status = 'pending' AND dispatched_at IS NULL"
                 " AND (claimed_at IS NULL OR claimed_at < now() - CAST(:stale AS interval))"
                 " ORDER BY id LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED)"
-                " RETURNING id, owner_id, pipeline, run, input::text AS input, models"
+                " RETURNING id, owner_id, pipeline, run, input::text AS input, models, trace_id"
             ),
             {"limit": limit, "stale": stale},
         )
@@ -99,6 +99,7 @@ class RunRepository:
                     input=json.loads(row.input),
                     models=tuple(row.models),
                     review_seconds=review_seconds,
+                    trace_id=row.trace_id,
                 )
                 for row in rows
             ),

@@ -1,7 +1,6 @@
-"""What may be spent: budgets of jobs and of months, how far they are used, and the settling of calls that were lost."""
+"""What the service does about budgets by itself: tell how far they are used, settle lost calls, let jobs go on."""
 
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -9,28 +8,11 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.contracts.base import Json
-from core.contracts.errors import AtelierError, ErrorType
-from core.contracts.jobs import ALIVE, ENDED, EventType, JobStatus
-from core.db.repositories.events import EventRepository, one_of
+from core.contracts.jobs import ENDED, EventType, JobStatus
+from core.db.repositories.budgets import WAKE_JOBS, BudgetRepository
+from core.db.repositories.events import EventRepository
 from core.db.repositories.reservations import HELD, TELL_AT, TELL_MONTH_AT
 
-_WAKE = {"budget_raises": "budget_raises + 1", "control_seq": "control_seq + 1"}
-_WAKE_JOBS = "UPDATE jobs SET " + ", ".join(f"{column} = {value}" for column, value in _WAKE.items())
-_MONTH = """
-    SELECT m.month, COALESCE(s.spent_usd, 0) AS spent, COALESCE(s.reserved_usd, 0) AS reserved,
-           CASE WHEN s.owner_id IS NULL THEN o.monthly_budget_usd ELSE s.budget_usd END AS budget,
-           (m.month + INTERVAL '1 month') AT TIME ZONE 'UTC' AS ends
-    FROM owners o
-    CROSS JOIN (SELECT CAST(date_trunc('month', now() AT TIME ZONE 'UTC') AS date) AS month) AS m
-    LEFT JOIN spending s ON s.owner_id = o.id AND s.month = m.month
-    WHERE o.id = :owner_id
-"""
-_LOCK_MONTH = """
-    INSERT INTO spending (owner_id, month, budget_usd)
-    SELECT id, CAST(date_trunc('month', now() AT TIME ZONE 'UTC') AS date), monthly_budget_usd
-    FROM owners WHERE id = :owner_id
-    ON CONFLICT (owner_id, month) DO UPDATE SET spent_usd = spending.spent_usd
-"""
 # Oldest first. What another sweep has locked is its own to settle.
 _LOST = f"""
     SELECT id, owner_id, job_id, reserved_usd,
@@ -72,107 +54,12 @@ _FITTING = """
 """
 
 
-@dataclass(frozen=True)
-class Month:
-    """An owner's month, in USD. `budget` None is no limit."""
-
-    budget: Decimal | None
-    spent: Decimal
-    reserved: Decimal
-    month: date
-    """Its first day."""
-    ends: datetime
-    """When the next one begins."""
-
-
 class SpendingRepository:
-    """Reads and changes budgets, tells how far they are used, settles what was lost."""
+    """Tells how far budgets are used, settles what was lost, lets jobs go on: of all owners."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
         self._events = EventRepository(connection)
-
-    async def month(self, owner_id: str) -> Month:
-        """The owner's current month (UTC)."""
-        row = (await self._connection.execute(text(_MONTH), {"owner_id": owner_id})).one()
-        return Month(row.budget, row.spent, row.reserved, row.month, row.ends)
-
-    async def set_monthly(self, owner_id: str, limit: Decimal | None) -> Month:
-        """Set what each month may cost from this one on; None is no limit. Jobs that wait for it may go on when it was
-        raised. When this month's calls have cost and hold more already, that much is this month's. Needs a transaction.
-        """
-        # All that are alive, in the order of all who lock more than one, and before the month's row.
-        await self._connection.execute(
-            text(f"SELECT 1 FROM jobs WHERE owner_id = :owner_id AND {one_of(ALIVE)} ORDER BY id FOR NO KEY UPDATE"),
-            {"owner_id": owner_id},
-        )
-        await self._connection.execute(text(_LOCK_MONTH), {"owner_id": owner_id})
-        before = await self.month(owner_id)
-        values = {"owner_id": owner_id, "usd": limit, "month": before.month}
-        await self._connection.execute(
-            text("UPDATE owners SET monthly_budget_usd = CAST(:usd AS numeric) WHERE id = :owner_id"), values
-        )
-        await self._connection.execute(
-            text(
-                "UPDATE spending SET budget_usd = CASE WHEN CAST(:usd AS numeric) IS NOT NULL "
-                "THEN GREATEST(CAST(:usd AS numeric), spent_usd + reserved_usd) END "
-                "WHERE owner_id = :owner_id AND month >= :month"
-            ),
-            values,
-        )
-        now = await self.month(owner_id)
-        if before.budget is not None and (now.budget is None or now.budget > before.budget):
-            await self._connection.execute(
-                text(f"{_WAKE_JOBS} WHERE owner_id = :owner_id AND {one_of(ALIVE)}"), {"owner_id": owner_id}
-            )
-        return now
-
-    async def raise_job(self, job_id: str, owner_id: str, add: Decimal, key: str) -> bool:
-        """Add to what a job may cost and let it go on, once for each `key`. False when it was done before. Needs a
-        transaction.
-
-        Raises `NOT_FOUND`; `INVALID_STATE` for a job that ended or has no budget; `IDEMPOTENCY_MISMATCH` when the key
-        was used for another amount.
-        """
-        job = await self._lock(job_id, owner_id)
-        if job is None:
-            raise AtelierError(ErrorType.NOT_FOUND, f"There is no job {job_id}.", details={"job_id": job_id})
-        event_key = f"budget_raised:{key}"
-        done = (
-            await self._connection.execute(
-                text("SELECT CAST(data ->> 'add_usd' AS numeric) FROM events WHERE job_id = :job_id AND key = :key"),
-                {"job_id": job_id, "key": event_key},
-            )
-        ).first()
-        if done is not None:
-            # As it was told: the event has a float.
-            if float(done[0]) == float(add):
-                return False
-            raise AtelierError(
-                ErrorType.IDEMPOTENCY_MISMATCH,
-                "This Idempotency-Key was used for another amount. Send the first one again, or take a new key.",
-            )
-        if JobStatus(job.status) in ENDED:
-            raise AtelierError(
-                ErrorType.INVALID_STATE,
-                f"The job is {job.status}: its budget changes nothing any more.",
-                details={"status": job.status},
-            )
-        if job.budget_usd is None:
-            raise AtelierError(
-                ErrorType.INVALID_STATE,
-                "The job has no budget, so none holds it back. The month's is set by PUT /v1/me/budget.",
-                details={"status": job.status},
-            )
-        await self._events.append(
-            job_id,
-            EventType.BUDGET_RAISED,
-            event_key,
-            {"add_usd": float(add), "budget_usd": float(job.budget_usd + add)},
-            sets={"budget_usd": "budget_usd + CAST(:add AS numeric)", **_WAKE},
-            values={"add": add},
-        )
-        return True
 
     async def tell(self, job_id: str) -> None:
         """Tell a living job of each share of its budget, and of its owner's month, that is spent by now, once a budget.
@@ -183,7 +70,7 @@ class SpendingRepository:
         for percent in TELL_AT if job.budget_usd else ():
             if job.cost_usd * 100 >= job.budget_usd * percent:
                 await self._tell(job_id, _plain(job.budget_usd), percent, _figures(job))
-        month = await self.month(str(job.owner_id))
+        month = await BudgetRepository(self._connection, str(job.owner_id)).month()
         if month.budget and month.spent * 100 >= month.budget * TELL_MONTH_AT:
             figures = {"spent_usd": month.spent, "reserved_usd": month.reserved, "budget_usd": month.budget}
             told = {"which": "month", **{name: float(value) for name, value in figures.items()}}
@@ -230,7 +117,7 @@ class SpendingRepository:
 
     async def wake_fitting(self, *, limit: int = 200) -> int:
         """Let jobs go on that wait for a budget which allows their call by now. How many those are."""
-        result = await self._connection.execute(text(f"{_WAKE_JOBS} WHERE id IN ({_FITTING})"), {"limit": limit})
+        result = await self._connection.execute(text(f"{WAKE_JOBS} WHERE id IN ({_FITTING})"), {"limit": limit})
         return int(result.rowcount)
 
     async def _tell(self, job_id: str, budget: str, percent: int, figures: Json) -> None:
@@ -238,15 +125,15 @@ class SpendingRepository:
             job_id, EventType.BUDGET, f"budget:{budget}:{percent}", {"percent": percent, **figures}
         )
 
-    async def _lock(self, job_id: str, owner_id: str | None = None) -> Row[Any] | None:
+    async def _lock(self, job_id: str) -> Row[Any] | None:
         """The job's row. Events that are told once need its lock: who waited for it sees what was told."""
         return (
             await self._connection.execute(
                 text(
                     "SELECT owner_id, status, cost_usd, reserved_usd, budget_usd FROM jobs WHERE id = :job_id "
-                    "AND (CAST(:owner_id AS uuid) IS NULL OR owner_id = :owner_id) FOR NO KEY UPDATE"
+                    "FOR NO KEY UPDATE"
                 ),
-                {"job_id": job_id, "owner_id": owner_id},
+                {"job_id": job_id},
             )
         ).first()
 

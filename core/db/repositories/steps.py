@@ -135,7 +135,7 @@ def completed_event(key: StepKey, data: Json, *, sets: dict[str, str], values: J
 
 
 class StepRepository:
-    """Reads and stores steps, and tells of them."""
+    """Reads and stores steps, and tells of them: for workers, whose key names the owner."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
@@ -153,17 +153,6 @@ class StepRepository:
             )
         ).first()
         return None if row is None else str(row.result)
-
-    async def answers(self, job_id: str, step: str) -> list[tuple[int, Answer]]:
-        """What people answered at a step, by round."""
-        rows = await self._connection.execute(
-            text(
-                "SELECT revision, result::text AS result FROM steps WHERE job_id = :job_id AND step = :step "
-                "ORDER BY revision"
-            ),
-            {"job_id": job_id, "step": step},
-        )
-        return [(row.revision, Answer.model_validate_json(row.result)) for row in rows]
 
     async def started(self, key: StepKey, attempt: str, data: Json) -> None:
         """Tell that an attempt at a step began. `attempt` names it within the job."""
@@ -224,3 +213,22 @@ class StepRepository:
         await self._events.append(
             key.job_id, told.type, told.key, told.data, sets=told.sets, values=told.values, progress=True
         )
+
+
+class AnswersRepository:
+    """Reads what people answered in one owner's jobs."""
+
+    def __init__(self, connection: AsyncConnection, owner_id: str) -> None:
+        self._connection = connection
+        self._owner_id = owner_id
+
+    async def of(self, job_id: str, step: str) -> list[tuple[int, Answer]]:
+        """What people answered at a step, by round; nothing of another owner's job."""
+        rows = await self._connection.execute(
+            text(
+                "SELECT revision, result::text AS result FROM steps WHERE job_id = :job_id AND step = :step "
+                "AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id AND owner_id = :owner_id) ORDER BY revision"
+            ),
+            {"owner_id": self._owner_id, "job_id": job_id, "step": step},
+        )
+        return [(row.revision, Answer.model_validate_json(row.result)) for row in rows]

@@ -107,19 +107,23 @@ _KEYS = {
 }
 _NEWEST_FIRST = frozenset({UsageBy.DAY, UsageBy.JOB})
 """Their keys grow with time: the ids of jobs begin with it."""
+ADDED_UP = f"""
+    count(*) AS calls, count(*) FILTER (WHERE outcome = 'failed') AS failed_calls,
+    count(*) FILTER (WHERE reused) AS reused_calls, count(*) FILTER (WHERE simulated) AS simulated_calls,
+    count(*) FILTER (WHERE usd IS NULL AND NOT ({HELD})) AS unpriced_calls,
+    COALESCE(sum(input_tokens), 0) AS input_tokens, COALESCE(sum(output_tokens), 0) AS output_tokens,
+    COALESCE(sum(cached_tokens), 0) AS cached_tokens,
+    COALESCE(sum(cache_write_tokens), 0) AS cache_write_tokens,
+    COALESCE(sum(reasoning_tokens), 0) AS reasoning_tokens, COALESCE(sum(usd), 0) AS usd,
+    COALESCE(sum(reserved_usd) FILTER (WHERE {HELD}), 0) AS reserved_usd
+"""
+"""SQL: what some rows of `attempts` come to, as the columns of `Figures`."""
 _USAGE = """
 WITH calls AS (
     SELECT {key} COLLATE "C" AS key, * FROM attempts
     WHERE owner_id = :owner_id AND started_at >= :begin AND started_at < :end
 ), figures AS (
-    SELECT key, count(*) AS calls, count(*) FILTER (WHERE outcome = 'failed') AS failed_calls,
-           count(*) FILTER (WHERE reused) AS reused_calls, count(*) FILTER (WHERE simulated) AS simulated_calls,
-           count(*) FILTER (WHERE usd IS NULL AND NOT ({held})) AS unpriced_calls,
-           COALESCE(sum(input_tokens), 0) AS input_tokens, COALESCE(sum(output_tokens), 0) AS output_tokens,
-           COALESCE(sum(cached_tokens), 0) AS cached_tokens,
-           COALESCE(sum(cache_write_tokens), 0) AS cache_write_tokens,
-           COALESCE(sum(reasoning_tokens), 0) AS reasoning_tokens, COALESCE(sum(usd), 0) AS usd,
-           COALESCE(sum(reserved_usd) FILTER (WHERE {held}), 0) AS reserved_usd
+    SELECT key, {figures}
     FROM calls GROUP BY GROUPING SETS ((key), ())
 )
 SELECT f.key, {title}, f.calls, f.failed_calls, f.reused_calls, f.simulated_calls, f.unpriced_calls, f.input_tokens,
@@ -150,16 +154,17 @@ LEFT JOIN LATERAL (
 
 
 class UsageRepository:
-    """Reads the ledger for its owner."""
+    """Reads the ledger for one owner."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, owner_id: str) -> None:
         self._connection = connection
+        self._owner_id = owner_id
 
-    async def calls(self, owner_id: str, job_id: str, *, after: str | None, limit: int) -> list[CallRecord]:
+    async def calls(self, job_id: str, *, after: str | None, limit: int) -> list[CallRecord]:
         """Attempts for a job, the oldest first, behind the one of the id `after`. Raises `NOT_FOUND`."""
         found = (
             await self._connection.execute(
-                prepared(_CALLS), {"owner_id": owner_id, "job_id": job_id, "after": after, "limit": limit}
+                prepared(_CALLS), {"owner_id": self._owner_id, "job_id": job_id, "after": after, "limit": limit}
             )
         ).all()
         if not found:
@@ -168,7 +173,7 @@ class UsageRepository:
         return [_call(row) for row in found if row.id is not None]
 
     async def usage(
-        self, owner_id: str, begin: datetime, end: datetime, by: UsageBy, *, after: str | None, limit: int
+        self, begin: datetime, end: datetime, by: UsageBy, *, after: str | None, limit: int
     ) -> tuple[Figures, list[UsageRecord]]:
         """What the calls that began from `begin` until before `end` come to, and a page of the same by day, model,
         pipeline or job: days and jobs the newest first. Deleted jobs count."""
@@ -176,20 +181,20 @@ class UsageRepository:
         job = by is UsageBy.JOB
         statement = _USAGE.format(
             key=_KEYS[by],
-            held=HELD,
+            figures=ADDED_UP,
             title="j.title" if job else "NULL AS title",
-            join="LEFT JOIN jobs j ON j.id = CAST(f.key AS uuid)" if job else "",
+            join="LEFT JOIN jobs j ON j.id = CAST(f.key AS uuid) AND j.owner_id = :owner_id" if job else "",
             beyond="<" if newest_first else ">",
             order="DESC" if newest_first else "ASC",
         )
-        values = {"owner_id": owner_id, "begin": begin, "end": end, "after": after, "limit": limit + 1}
+        values = {"owner_id": self._owner_id, "begin": begin, "end": end, "after": after, "limit": limit + 1}
         total, *rows = map(tuple, await self._connection.execute(prepared(statement), values))
         return Figures(*total[2:]), [UsageRecord(row[0], row[1], Figures(*row[2:])) for row in rows]
 
-    async def health(self, owner_id: str, providers: Sequence[str], errors: Sequence[str]) -> dict[str, ProviderHealth]:
+    async def health(self, providers: Sequence[str], errors: Sequence[str]) -> dict[str, ProviderHealth]:
         """How providers did within a day, by name. `errors`: the error types that tell of a provider."""
         rows = await self._connection.execute(
-            text(_HEALTH), {"owner_id": owner_id, "names": list(providers), "errors": list(errors)}
+            text(_HEALTH), {"owner_id": self._owner_id, "names": list(providers), "errors": list(errors)}
         )
         return {
             row.name: ProviderHealth(

@@ -185,7 +185,7 @@ async def test_an_answer_goes_with_its_job(at: Desk, wire: WireProvider) -> None
     await at.ask(at.request(job, "anthropic", reuse=True))
     async with at.database.transaction() as connection:
         await RunRepository(connection).finish(FinishJob(job_id=job, run=1, status=JobStatus.CANCELLED))
-        await JobRepository(connection).delete(at.owner_id, job)
+        await JobRepository(connection, at.owner_id).delete(job)
     assert await at.read("SELECT 1 FROM results WHERE owner_id = :owner") == []
     await at.ask(at.request(await at.job(), "anthropic", reuse=True))
     assert len(wire.requests) == 2
