@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from api.deps import Deps
-from api.limits import EVERYBODY, HOUR, MINUTE
+from api.limits import ALL_NETWORKS, EVERYBODY, HOUR, MINUTE
 from api.money_views import figures_view, usd
 from api.providers import provider_view
 from api.views import View
@@ -62,6 +62,9 @@ def allowances(settings: Settings) -> list[Allowance]:
         Allowance("anonymous", "", settings.limit_anonymous_per_minute, MINUTE),
         Allowance("logins", "", settings.limit_logins_per_minute, MINUTE),
         Allowance("account_logins", "", settings.limit_account_logins_per_hour, HOUR),
+        Allowance("all_account_logins", "", ALL_NETWORKS * settings.limit_account_logins_per_hour, HOUR),
+        Allowance("confirmations", "", settings.limit_logins_per_minute, MINUTE),
+        Allowance("wrong_confirmations", "", settings.limit_account_logins_per_hour, HOUR),
     ]
 
 

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from api.background import Background
 from api.deps import Deps
 from api.docs import add_docs
+from api.door import Door
 from api.errors import add_handlers
 from api.events import EventHub
 from api.limits import Limiter
@@ -127,6 +128,8 @@ async def _running(
         temporal = await connect(address, settings.temporal_namespace, lazy=True)
         background = Background(settings, database, temporal, store)
         hub = EventHub(url, background.wake)
+        tokens, turns = TokenSigner(settings), Turns(settings.database_pool_size)  # half of what its pool may open
+        limiter = Limiter(settings, database, trusted, turns)
         deps = Deps(
             settings=settings,
             database=database,
@@ -136,9 +139,10 @@ async def _running(
             wake=background.wake,
             providers=configured_providers(settings),
             chain=default_chain(settings),
-            tokens=TokenSigner(settings),
-            limiter=Limiter(settings, database, trusted),
-            turns=Turns(settings.database_pool_size),  # half of what its pool may open
+            tokens=tokens,
+            door=Door(tokens, database, turns, limiter),
+            limiter=limiter,
+            turns=turns,
             passwords=passwords,
             erasure=background.erasure,
         )

@@ -11,12 +11,13 @@ from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
+from api.door import Door, Known, identify, not_valid
 from api.erasure import Erasure
-from api.errors import ProblemError
 from api.events import EventHub
 from api.limits import Limiter
 from api.passwords import Passwords
-from api.tokens import Claims, InvalidTokenError, TokenSigner
+from api.requests import admit
+from api.tokens import TokenSigner
 from api.turns import Turns
 from core.artifacts.store import ArtifactStore
 from core.contracts.errors import AtelierError, ErrorType
@@ -35,10 +36,7 @@ from core.db.repositories.keys import KeyRepository
 from core.db.repositories.logins import LoginRepository
 from core.db.repositories.steps import AnswersRepository
 from core.db.repositories.usage import UsageRepository
-from core.db.tokens import KEY_PREFIX
 from core.settings import Settings
-
-TOKEN_LIMIT = 1_000
 
 log = structlog.get_logger()
 
@@ -79,6 +77,7 @@ class Deps:
     chain: tuple[str, ...]
     """The models of a job that names none."""
     tokens: TokenSigner
+    door: Door
     limiter: Limiter
     turns: Turns
     passwords: Passwords
@@ -105,11 +104,10 @@ class Session:
     Every repository is bound to the owner: a route cannot ask for another's rows.
     """
 
-    def __init__(self, deps: Deps, request: Request, credentials: "str | Claims", *, reading: bool) -> None:
+    def __init__(self, deps: Deps, request: Request, known: Known, access: Access, *, reading: bool) -> None:
         """Use `OwnerSession` and its like."""
         self.deps = deps
         self.request = request
-        self.credentials = credentials
         self.owner: Caller
         self.connection: AsyncConnection
         self.then: list[Callable[[], None]] = []
@@ -118,6 +116,8 @@ class Session:
         """What the route changed, for the audit log; empty: what its path names."""
         self.is_noted = False
         """The route added its line itself, in the transaction of what it did, and needs no other."""
+        self._known = known
+        self._access = access
         self._reading = reading
         self._held = AsyncExitStack()
         self._holds = False
@@ -138,10 +138,20 @@ class Session:
 
     @asynccontextmanager
     async def away(self) -> AsyncIterator[None]:
-        """Something slow is asked within: what was done so far is committed, and after it a new transaction begins."""
+        """Something slow is asked within: what was done so far is committed, and after it a new transaction begins.
+
+        Where an account or everybody's figures are changed, it is seen once more that the caller may: raises what
+        `session_for` does.
+        """
         await self.leave()
         yield
         await self._take()
+        if self._access.login or self._access.admin:
+            caller = await identify(self.connection, self._known.credentials)
+            if caller is None:
+                raise not_valid()
+            _check(self._access, caller, self._reading)
+            self.owner = caller
 
     async def alone(self) -> None:
         """Go on without a transaction: each statement is one by itself. What was done so far is committed."""
@@ -160,9 +170,8 @@ class Session:
 
     async def _take(self) -> None:
         database = self.deps.database
-        asks = self.credentials if isinstance(self.credentials, str) else self.credentials.owner_id
         async with AsyncExitStack() as taken:
-            await taken.enter_async_context(self.deps.turns.of(asks))
+            await taken.enter_async_context(self.deps.turns.of(self._known.owner_id))
             # What only reads needs no transaction, and without one half the trips to the database.
             self.connection = await taken.enter_async_context(
                 database.statement() if self._reading else database.transaction()
@@ -172,7 +181,7 @@ class Session:
 
     async def still_allowed(self, connection: AsyncConnection) -> bool:
         """Whether the key was not revoked, and the login has not ended, since the request came."""
-        return await identify(connection, self.credentials) is not None
+        return await identify(connection, self._known.credentials) is not None
 
     async def note(self, action: str, resource: str = "", *, owner_id: str | None = None, **details: Any) -> None:
         """Add a line to the audit log: the caller did this, to what is `owner_id`'s (their own, if not said)."""
@@ -259,42 +268,41 @@ def deps_of(request: Request) -> Deps:
     return deps
 
 
-def session_for(access: Access) -> Callable[[Request], AsyncIterator[Session]]:
+async def anonymous(request: Request) -> None:
+    """The first dependency of a route that needs no credentials and does more than it costs to ask: it is counted
+    before anything of the request is read. Raises `TOO_MANY_REQUESTS`."""
+    await deps_of(request).limiter.anonymous(request)
+
+
+def session_for(access: Access) -> Callable[..., AsyncIterator[Session]]:
     """The dependency of a route: a session of whoever the request's credentials speak for, if that is enough.
 
     Raises `UNAUTHENTICATED`, or `TOO_MANY_REQUESTS` when too many such came from the same address, and
     `INSUFFICIENT_SCOPE`, `LOGIN_NEEDED`, `ADMIN_NEEDED`. Whatever changes something leaves a line in the audit log.
 
-    The credentials are looked up in the route's own transaction: one trip to the pool a request, and a revoked key, or
-    the token of a login that has ended, is refused from the next request on.
+    The credentials are looked up in the route's own transaction, also those that the door knows: one trip to the pool a
+    request, and a revoked key, or the token of a login that has ended, is refused from the next request on.
     """
 
-    async def opened(request: Request) -> AsyncIterator[Session]:
+    async def opened(request: Request, known: Annotated[Known, Depends(admit)]) -> AsyncIterator[Session]:
         deps = deps_of(request)
         reading = request.method in {"GET", "HEAD"}
-        denied: ProblemError | None = None
-        try:
-            credentials = read_credentials(request, deps.tokens)
-        except ProblemError as error:
-            denied = error
-        else:
-            alone = reading or (access.counted and deps.limiter.on)
-            async with Session(deps, request, credentials, reading=alone) as session:
-                caller = await identify(session.connection, credentials)
-                if caller is None:
-                    denied = _invalid()
-                else:
-                    _check(access, caller, reading)
-                    session.owner = caller
-                    yield session
-                    if not (reading or access.scope is Scope.READ or session.is_noted):
-                        await session.note(_action(request), session.resource or _resource(request))
-        if denied is not None:
+        alone = reading or (access.counted and deps.limiter.on)
+        async with Session(deps, request, known, access, reading=alone) as session:
+            caller = await identify(session.connection, known.credentials)
+            if caller is not None:
+                _check(access, caller, reading)
+                session.owner = caller
+                yield session
+                if not (reading or access.scope is Scope.READ or session.is_noted):
+                    await session.note(_action(request), session.resource or _resource(request))
+        if caller is None:
+            deps.door.forget(known)
             await deps.limiter.anonymous(request)
-            raise denied
+            raise not_valid()
         for action in session.then:
             action()
-        if caller is not None and caller.untouched:
+        if caller.untouched:
             deps.errands.run(_touch(deps.database, caller))
 
     return opened
@@ -310,40 +318,6 @@ LoginSession = Annotated[Session, Depends(session_for(Access(login=True)), scope
 """For the account itself, its keys and its end."""
 AdminSession = Annotated[Session, Depends(session_for(Access(admin=True)), scope="function")]
 """For everybody's figures, limits and providers."""
-
-
-async def identify(connection: AsyncConnection, credentials: str | Claims) -> Caller | None:
-    """Who a key or an access token speaks for; None when it is revoked, expired, or its login has ended."""
-    identities = IdentityRepository(connection)
-    if isinstance(credentials, str):
-        return await identities.by_key(credentials)
-    return await identities.by_login(credentials.owner_id, credentials.session_id)
-
-
-def read_credentials(request: Request, tokens: TokenSigner) -> str | Claims:
-    """The key of the Authorization header, or what its access token claims. Raises `UNAUTHENTICATED`."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    token = token.strip()
-    if scheme.lower() != "bearer" or not token:
-        raise unauthenticated("Send an API key or an access token: `Authorization: Bearer <key>`.", given=False)
-    if len(token) > TOKEN_LIMIT:
-        raise _invalid()
-    if token.startswith(KEY_PREFIX):
-        return token
-    try:
-        return tokens.read(token)
-    except InvalidTokenError:
-        raise _invalid() from None
-
-
-def unauthenticated(message: str, *, given: bool) -> ProblemError:
-    """A 401 as RFC 6750 wants it."""
-    challenge = 'Bearer realm="atelier"' + (', error="invalid_token"' if given else "")
-    return ProblemError(ErrorType.UNAUTHENTICATED, message, headers={"WWW-Authenticate": challenge})
-
-
-def _invalid() -> ProblemError:
-    return unauthenticated("The key or token is not valid: it expired, was revoked, or its login ended.", given=True)
 
 
 def _check(access: Access, caller: Caller, reading: bool) -> None:

@@ -7,8 +7,9 @@ the table, from behind the number it sent last. So a stream holds no events, no 
 import asyncio
 import contextlib
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
 
 import asyncpg
 import structlog
@@ -18,7 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from core.contracts.errors import AtelierError
+from api.turns import Turns
+from core.contracts.errors import AtelierError, ErrorType
 from core.contracts.jobs import ENDING_EVENTS, Event
 from core.contracts.names import EVENTS_CHANNEL, JOBS_CHANNEL
 from core.db.engine import CONNECT_TIMEOUT_SECONDS, Database, plain_url
@@ -27,7 +29,11 @@ from core.db.repositories.events import JobEventsRepository
 BATCH = 500
 """Events read at a time; a stream that is far behind reads the next when the client has taken these."""
 KEEP_ALIVE_SECONDS = 15.0
-"""Silence after which a comment is sent, so that proxies keep the connection and a dead one is noticed."""
+"""Silence after which a comment is sent, so that proxies keep the connection and a dead one is noticed. As often it is
+seen whether the caller may still read."""
+STREAMS_EACH = 50
+"""Streams that one owner may have open at a process."""
+STREAMS_RETRY_AFTER = timedelta(seconds=10)
 FIRST_BACKOFF_SECONDS, LAST_BACKOFF_SECONDS = 0.05, 5.0
 PING_SECONDS = 15.0
 """A connection that died without a word is found out by then."""
@@ -51,6 +57,7 @@ class EventHub:
         self._url = plain_url(url)
         self._wake_starter = wake_starter
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._open: Counter[str] = Counter()
         self._task: asyncio.Task[None] | None = None
         self.closing = False
         self.listening = False
@@ -83,6 +90,24 @@ class EventHub:
             self._waiting[job_id].discard(woken)
             if not self._waiting[job_id]:
                 del self._waiting[job_id]
+
+    @contextlib.contextmanager
+    def room(self, owner_id: str) -> Iterator[None]:
+        """Within, one of the streams that an owner may have is open. Raises `TOO_MANY_REQUESTS`."""
+        if self._open[owner_id] >= STREAMS_EACH:
+            raise AtelierError(
+                ErrorType.TOO_MANY_REQUESTS,
+                f"You have {STREAMS_EACH} event streams open, and one user may have no more: close one.",
+                details={"limit": "streams", "quota": STREAMS_EACH},
+                retry_after=STREAMS_RETRY_AFTER,
+            )
+        self._open[owner_id] += 1
+        try:
+            yield
+        finally:
+            self._open[owner_id] -= 1
+            if not self._open[owner_id]:
+                del self._open[owner_id]
 
     @property
     def subscribers(self) -> int:
@@ -154,6 +179,7 @@ class EventStream(Response):
         self,
         hub: EventHub,
         database: Database,
+        turns: Turns,
         *,
         owner_id: str,
         allowed: Callable[[AsyncConnection], Awaitable[bool]],
@@ -167,6 +193,7 @@ class EventStream(Response):
         self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         self._hub = hub
         self._database = database
+        self._turns = turns
         self._owner_id = owner_id
         self._allowed = allowed
         self._job_id = job_id
@@ -176,8 +203,8 @@ class EventStream(Response):
         self._gone = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        with self._hub.subscribe(self._job_id) as woken:
+        with self._hub.room(self._owner_id), self._hub.subscribe(self._job_id) as woken:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             watcher = asyncio.create_task(self._watch(receive, woken))
             try:
                 await self._stream(send, woken)
@@ -195,12 +222,16 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": text, "more_body": more})
 
         await write(b": open\n\n")
-        spoke = time.monotonic()
+        spoke = checked = time.monotonic()
         while not (self._gone or self._hub.closing):
             # Before the read: what comes during it wakes us again.
             woken.clear()
-            due = spoke + KEEP_ALIVE_SECONDS - time.monotonic()
-            events, ended = await self._read(check_key=due <= 0)
+            now = time.monotonic()
+            due = spoke + KEEP_ALIVE_SECONDS - now
+            # Also of a stream that is never silent.
+            if check := now >= checked + KEEP_ALIVE_SECONDS:
+                checked = now
+            events, ended = await self._read(check=check)
             if events:
                 self._sent = events[-1].seq
                 await write(b"".join(map(_line, events)))
@@ -215,11 +246,12 @@ class EventStream(Response):
                     await asyncio.wait_for(woken.wait(), max(0.0, min(due, self._poll_seconds)))
         await write(b"", more=False)
 
-    async def _read(self, *, check_key: bool) -> tuple[list[Event], bool]:
+    async def _read(self, *, check: bool) -> tuple[list[Event], bool]:
         """What is new, and whether that is the end of it."""
         try:
-            async with self._database.transaction() as connection:
-                if check_key and not await self._allowed(connection):
+            # In a turn of the owner's: who has many streams waits for those, and not the others.
+            async with self._turns.of(self._owner_id), self._database.transaction() as connection:
+                if check and not await self._allowed(connection):
                     return [], True
                 repository = JobEventsRepository(connection, self._owner_id)
                 events = await repository.after(self._job_id, self._sent, BATCH)

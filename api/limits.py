@@ -5,8 +5,7 @@ import hashlib
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 
 from api.origin import Network, Origin, origin_of, subject_of
+from api.turns import Turns
 from core.contracts.errors import AtelierError, ErrorType
 from core.db.engine import Database
 from core.db.repositories.identities import Caller
@@ -23,6 +23,13 @@ from core.settings import Settings
 
 MINUTE, HOUR = 60, 3600
 EVERYBODY = "everybody"
+ALL_NETWORKS = 10
+"""How many times as many logins of an email may fail from everywhere as from one network: nobody is shut out by a few
+strangers, and many of them have as few guesses as makes no difference."""
+REFUSED_LIMIT = 10_000
+"""Addresses that a process remembers to be refused."""
+REFUSED_PAUSE_SECONDS = 0.02
+"""An address that is refused gets its refusals one by one, so far apart: else they would be all that a process does."""
 Errand = Callable[[Coroutine[Any, Any, None]], None]
 """Does something beside the requests."""
 GiveBack = Callable[[], None]
@@ -31,19 +38,44 @@ _SAID = {
     "all_submissions": "As many jobs were started as this deployment takes in an hour.",
     "anonymous": "Too many requests without valid credentials came from your address.",
     "logins": "Too many logins were tried from your address.",
-    "account_logins": "Too many logins with this email failed.",
+    "account_logins": "Too many logins with this email failed from your network.",
+    "all_account_logins": "Too many logins with this email failed.",
+    "confirmations": "The password of this account was asked for too often.",
+    "wrong_confirmations": "Too many wrong passwords were given for this account.",
 }
 
 log = structlog.get_logger()
 
 
+class Refusals:
+    """Addresses that were refused, and until when: to refuse them again needs no look into the database."""
+
+    def __init__(self) -> None:
+        self._until: dict[tuple[str, str], float] = {}
+
+    def add(self, taken: Taken) -> None:
+        """Remember one."""
+        now = time.monotonic()
+        if len(self._until) >= REFUSED_LIMIT:
+            self._until = {subject: until for subject, until in self._until.items() if until > now}
+        if len(self._until) < REFUSED_LIMIT:
+            self._until[taken.allowance.name, taken.allowance.subject] = now + taken.retry_seconds
+
+    def of(self, allowance: Allowance) -> Taken | None:
+        """How it is refused; None when it is not known to be."""
+        left = self._until.get((allowance.name, allowance.subject), 0) - time.monotonic()
+        return Taken(allowance, 0, left, left) if left > 0 else None
+
+
 class Limiter:
     """Takes of the allowances that the settings and the admins give."""
 
-    def __init__(self, settings: Settings, database: Database, trusted: Sequence[Network]) -> None:
+    def __init__(self, settings: Settings, database: Database, trusted: Sequence[Network], turns: Turns) -> None:
         self._settings = settings
         self._database = database
         self._trusted = trusted
+        self._turns = turns
+        self._refusals = Refusals()
         self._giving_back = asyncio.Lock()
 
     @property
@@ -61,25 +93,56 @@ class Limiter:
         """Where a request comes from."""
         return origin_of(request, self._trusted)
 
+    def subject(self, request: Request) -> str:
+        """What the address of a request is counted as."""
+        return subject_of(self.origin(request).ip)
+
+    def line(self, request: Request) -> AbstractAsyncContextManager[None]:
+        """Within, it is the turn of a stranger of this address: one at a time."""
+        return self._turns.of(f"address {self.subject(request)}", places=1)
+
+    def turn(self, request: Request) -> AbstractAsyncContextManager[None]:
+        """Within, one of the turns of this address is taken, of which it has as many as an owner: for those who were
+        counted, and bring something."""
+        return self._turns.of(self.subject(request))
+
     async def anonymous(self, request: Request) -> None:
         """Count a request that carries no valid credentials. Raises `TOO_MANY_REQUESTS`."""
-        subject = subject_of(self.origin(request).ip)
-        await self._take(request, [Allowance("anonymous", subject, self._settings.limit_anonymous_per_minute, MINUTE)])
+        await self._take_of_address(request, "anonymous", self._settings.limit_anonymous_per_minute)
 
-    async def login(self, request: Request, email_key: str) -> None:
-        """Count a login or a registration before anything is looked up or hashed. Raises `TOO_MANY_REQUESTS`.
+    async def registration(self, request: Request) -> None:
+        """Count a registration before anything is looked up or hashed. Raises `TOO_MANY_REQUESTS`."""
+        await self._take_of_address(request, "logins", self._settings.limit_logins_per_minute)
 
-        Of an email only failed logins count (`login_failed`): this looks whether one more is allowed.
+    @asynccontextmanager
+    async def login(self, request: Request, email_key: str, later: Errand) -> AsyncIterator[None]:
+        """Within, a login is tried, whether there is such an account or not: it was counted as one that fails, and is
+        given back, `later`, unless it does (`WRONG_CREDENTIALS`). Raises `TOO_MANY_REQUESTS`."""
+        hourly = self._settings.limit_account_logins_per_hour
+        # Hashed: the table of limits is no list of who tried to log in.
+        here, anywhere = _hashed(email_key, self.subject(request)), _hashed(email_key)
+        of_email = [
+            Allowance("account_logins", here, hourly, HOUR),
+            Allowance("all_account_logins", anywhere, ALL_NETWORKS * hourly, HOUR),
+        ]
+        await self._take_of_address(request, "logins", self._settings.limit_logins_per_minute, of_email)
+        async with self._unless_wrong(of_email, later):
+            yield
+
+    @asynccontextmanager
+    async def confirmation(self, request: Request, caller: Caller, later: Errand) -> AsyncIterator[None]:
+        """Within, the password of somebody who is logged in is looked at; as `login`, but strangers cannot use it up.
+
+        To be called by who holds no connection. Raises `TOO_MANY_REQUESTS`.
         """
-        subject = subject_of(self.origin(request).ip)
-        of_address = Allowance("logins", subject, self._settings.limit_logins_per_minute, MINUTE)
-        await self._take(request, [of_address, replace(self._of_email(email_key), counted=False)])
-
-    async def login_failed(self, request: Request, email_key: str) -> None:
-        """Count a login that failed, whether there is such an account or not."""
+        wrong = Allowance("wrong_confirmations", caller.id, self._settings.limit_account_logins_per_hour, HOUR)
         if self.on:
-            async with self._database.statement() as connection:
-                await LimitRepository(connection).take([self._of_email(email_key)])
+            asked = Allowance("confirmations", caller.id, self._settings.limit_logins_per_minute, MINUTE)
+            async with self._turns.of(caller.id), self._database.statement() as connection:
+                taken = await LimitRepository(connection).take([asked, wrong])
+            _judge(request, taken)
+        async with self._unless_wrong([wrong], later):
+            yield
 
     @asynccontextmanager
     async def submission(
@@ -108,11 +171,25 @@ class Limiter:
 
         try:
             yield give_back
-        except BaseException as error:
-            # What was said to a workflow that did not answer may still take effect.
+        except Exception as error:
+            # What was said to a workflow that did not answer may still take effect; and of what was broken off, because
+            # it took too long, nobody can say how far it came.
             if not isinstance(error, AtelierError) or error.type is not ErrorType.TEMPORAL_UNAVAILABLE:
                 give_back()
             raise
+
+    @asynccontextmanager
+    async def _unless_wrong(self, allowances: Sequence[Allowance], later: Errand) -> AsyncIterator[None]:
+        """Within, a password is looked at. What was counted stays so only when it is wrong, or nobody can say."""
+        taken_at = time.monotonic()
+        try:
+            yield
+        except AtelierError as error:
+            if self.on and error.type is not ErrorType.WRONG_CREDENTIALS:
+                later(self._give_back(allowances, taken_at))
+            raise
+        if self.on:
+            later(self._give_back(allowances, taken_at))
 
     async def _give_back(self, allowances: Sequence[Allowance], taken_at: float) -> None:
         try:
@@ -122,16 +199,22 @@ class Limiter:
         except AtelierError as error:
             log.info("limits.not_given_back", reason=error.message)
 
-    def _of_email(self, email_key: str) -> Allowance:
-        # Hashed: the table of limits is no list of who tried to log in.
-        subject = hashlib.sha256(email_key.encode()).hexdigest()
-        return Allowance("account_logins", subject, self._settings.limit_account_logins_per_hour, HOUR)
-
-    async def _take(self, request: Request, allowances: Sequence[Allowance]) -> None:
+    async def _take_of_address(self, request: Request, name: str, quota: int, more: Sequence[Allowance] = ()) -> None:
+        """Take of what an address has a minute, and of `more`. Raises `TOO_MANY_REQUESTS`."""
         if not self.on:
             return
-        async with self._database.statement() as connection:
-            taken = await LimitRepository(connection).take(allowances)
+        of_address = Allowance(name, self.subject(request), quota, MINUTE)
+        async with self.line(request):
+            # Here, not before: those who wait in the line learn of the refusal of the one before them.
+            refused = self._refusals.of(of_address)
+            if refused is not None:
+                await asyncio.sleep(REFUSED_PAUSE_SECONDS)
+                taken = [refused]
+            else:
+                async with self._database.statement() as connection:
+                    taken = await LimitRepository(connection).take([of_address, *more])
+                if taken[-1].retry_seconds and taken[-1].allowance is of_address:
+                    self._refusals.add(taken[-1])
         _judge(request, taken)
 
 
@@ -164,6 +247,10 @@ def rate_headers(taken: Sequence[Taken]) -> dict[str, str]:
         for one in taken
     ]
     return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(states)}
+
+
+def _hashed(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _nothing() -> None:

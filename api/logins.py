@@ -11,7 +11,8 @@ import structlog
 from fastapi import Request
 from pydantic import SecretStr
 
-from api.deps import Deps, Session, unauthenticated
+from api.deps import Deps, Session
+from api.door import unauthenticated
 from api.errors import ProblemError
 from api.passwords import refusal
 from api.people_schemas import Registration
@@ -51,15 +52,15 @@ async def register(deps: Deps, request: Request, given: Registration) -> Account
 
     Who fills in the field that people do not see is answered as if there were an account now.
     """
-    if deps.settings.registration == "closed":
+    if not deps.settings.registration_open:
         raise AtelierError(
             ErrorType.REGISTRATION_CLOSED, "Accounts are made by the admins of this deployment: ask one of them."
         )
     check_new_password(given.password, "password", email=given.email, name=given.name)
-    await deps.limiter.login(request, email_key(given.email))
+    await deps.limiter.registration(request)
     is_program = bool(given.website.strip())
     if not is_program:
-        async with deps.database.statement() as connection:
+        async with deps.limiter.line(request), deps.database.statement() as connection:
             if await Accounts(connection).is_taken(given.email):
                 raise email_taken(given.email)
     hashed = await deps.passwords.hash(given.password)
@@ -74,25 +75,23 @@ async def register(deps: Deps, request: Request, given: Registration) -> Account
 
 async def log_in(deps: Deps, request: Request, email: str, password: SecretStr) -> Tokens:
     """A new login. Raises `WRONG_CREDENTIALS`, and `TOO_MANY_REQUESTS`."""
-    key = email_key(email)
-    await deps.limiter.login(request, key)
-    async with deps.database.statement() as connection:
-        found = await Accounts(connection).credentials(email)
-    stored = found.password_hash if found else None
-    right = await deps.passwords.verify(stored, password)
-    tokens = None
-    if right and found is not None and stored is not None:
-        tokens = await _begin(deps, request, found.owner_id, stored, password)
-    if tokens is None:
-        await _count_failed(deps, request, key, found)
-        raise wrong_credentials("The email or the password is wrong.")
+    async with deps.limiter.login(request, email_key(email), deps.errands.run):
+        async with deps.limiter.line(request), deps.database.statement() as connection:
+            found = await Accounts(connection).credentials(email)
+        stored = found.password_hash if found else None
+        right = await deps.passwords.verify(stored, password)
+        tokens = None
+        if right and found is not None and stored is not None:
+            tokens = await _begin(deps, request, found.owner_id, stored, password)
+        if tokens is None:
+            _tell_of_failure(deps, request, found)
+            raise wrong_credentials("The email or the password is wrong.")
     return tokens
 
 
 async def refresh(deps: Deps, request: Request, token: SecretStr) -> Tokens:
     """The next tokens of a login. Raises `UNAUTHENTICATED`; a token that was used before ends the login."""
-    await deps.limiter.anonymous(request)
-    async with deps.database.transaction() as connection:
+    async with deps.limiter.turn(request), deps.database.transaction() as connection:
         found = await Logins(connection).refresh(token.get_secret_value(), _life(deps))
         if found.refusal is Refusal.REUSED and found.login is not None:
             act = _act(deps, request, "auth.refresh_reused", found.login.owner_id, found.login)
@@ -105,8 +104,7 @@ async def refresh(deps: Deps, request: Request, token: SecretStr) -> Tokens:
 
 async def log_out(deps: Deps, request: Request, token: SecretStr) -> None:
     """End the login that a refresh token belongs to, if there is one."""
-    await deps.limiter.anonymous(request)
-    async with deps.database.transaction() as connection:
+    async with deps.limiter.turn(request), deps.database.transaction() as connection:
         login = await Logins(connection).end(token.get_secret_value())
         if login is not None:
             await AuditLog(connection).add(_act(deps, request, "auth.logout", login.owner_id, login))
@@ -115,20 +113,16 @@ async def log_out(deps: Deps, request: Request, token: SecretStr) -> None:
 async def confirm(session: Session, password: SecretStr) -> Credentials:
     """See that whoever asks knows the account's password. What the session did before is committed.
 
-    Raises `WRONG_CREDENTIALS`, `TOO_MANY_REQUESTS`, and `UNAUTHENTICATED` when the login has ended meanwhile.
+    Raises `WRONG_CREDENTIALS`, `TOO_MANY_REQUESTS`, and what `Session.away` does.
     """
     deps = session.deps
     kept = await session.account.credentials()
     if kept.password_hash is None or kept.email is None:
         raise wrong_credentials("This account has no password: a command made it, and it is used with its keys alone.")
-    async with session.away():
-        key = email_key(kept.email)
-        await deps.limiter.login(session.request, key)
+    async with session.away(), deps.limiter.confirmation(session.request, session.owner, deps.errands.run):
         if not await deps.passwords.verify(kept.password_hash, password):
-            await _count_failed(deps, session.request, key, kept)
+            _tell_of_failure(deps, session.request, kept)
             raise wrong_credentials("The current password is wrong.")
-    if not await session.still_allowed(session.connection):
-        raise unauthenticated("This login has just ended. Log in again.", given=True)
     return kept
 
 
@@ -182,10 +176,9 @@ async def _begin(deps: Deps, request: Request, owner_id: str, stored: str, passw
     return _tokens(deps, login, token)
 
 
-async def _count_failed(deps: Deps, request: Request, key: str, found: Credentials | None) -> None:
-    """Count a failed login, and tell its owner. The line is written after the answer, whose time would tell that there
-    is an owner."""
-    await deps.limiter.login_failed(request, key)
+def _tell_of_failure(deps: Deps, request: Request, found: Credentials | None) -> None:
+    """Tell the owner of a failed login. The line is written after the answer, whose time would tell that there is an
+    owner."""
     if found is not None:
         deps.errands.run(_tell(deps.database, _act(deps, request, "auth.login_failed", found.owner_id)))
 

@@ -25,7 +25,7 @@ SHORTEST, LONGEST = 10, 200
 WAITING_LIMIT = 20
 """Passwords that wait to be hashed in one process. At 30 ms each nobody waits for a second."""
 RETRY_AFTER = timedelta(seconds=2)
-NICENESS = 10
+NICENESS = 19
 """How far the threads that hash stand behind all others: guesses take what is left of the processors."""
 
 # Those that are long enough and still on every guesser's first page, as in

@@ -25,8 +25,8 @@ def account_view(account: AccountRecord) -> View:
 def me_view(account: AccountRecord, caller: Caller, settings: Settings) -> View:
     """The account of whoever asks, as `people_schemas.MeView`."""
     limits = {
-        "submissions_per_hour": caller.submissions_per_hour or settings.limit_submissions_per_hour,
-        "jobs_at_once": caller.jobs_at_once or settings.limit_jobs_at_once,
+        "submissions_per_hour": _own(caller.submissions_per_hour, settings.limit_submissions_per_hour),
+        "jobs_at_once": _own(caller.jobs_at_once, settings.limit_jobs_at_once),
     }
     return {
         **account_view(account),
@@ -35,6 +35,10 @@ def me_view(account: AccountRecord, caller: Caller, settings: Settings) -> View:
         "has_password": caller.has_password,
         "limits": limits if settings.limits else None,
     }
+
+
+def _own(limit: int | None, setting: int) -> int:
+    return setting if limit is None else limit
 
 
 def token_view(tokens: Tokens) -> View:

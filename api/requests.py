@@ -109,9 +109,17 @@ async def no_query(request: Request) -> None:
         )
 
 
+async def admit(request: Request) -> Any:
+    """Whose the request is, as `api.door.Known`. Raises `UNAUTHENTICATED`, `TOO_MANY_REQUESTS`."""
+    return await request.app.state.deps.door.admit(request)
+
+
 JsonBody = Annotated[bytes, Depends(json_body)]
-NO_QUERY = [Depends(no_query)]
-ACT = [Depends(no_query), Depends(no_body)]
+OPEN_NO_QUERY = [Depends(no_query)]
+OPEN_ACT = [*OPEN_NO_QUERY, Depends(no_body)]
+# First of all the credentials: nothing else is read or told of a request that has none.
+NO_QUERY = [Depends(admit), *OPEN_NO_QUERY]
+ACT = [Depends(admit), *OPEN_ACT]
 
 IdempotencyKey = Annotated[
     str | None,

@@ -29,9 +29,9 @@ class Turns:
         return sum(turn.users for turn in self._turns.values())
 
     @asynccontextmanager
-    async def of(self, name: str) -> AsyncIterator[None]:
-        """Within, one of the turns that this name has is taken."""
-        turn = self._turns.setdefault(name, _Turn(asyncio.Semaphore(self._each)))
+    async def of(self, name: str, *, places: int | None = None) -> AsyncIterator[None]:
+        """Within, one of the turns that this name has is taken. `places`: how many it has, if not as many as others."""
+        turn = self._turns.setdefault(name, _Turn(asyncio.Semaphore(self._each if places is None else places)))
         turn.users += 1
         try:
             async with turn.semaphore:

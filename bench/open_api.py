@@ -5,7 +5,7 @@ No key is looked up, nothing is counted, and no line goes to the audit log; all 
 
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, get_args
 
 from fastapi import Request
@@ -14,18 +14,20 @@ from fastapi.routing import APIRoute
 
 from api.__main__ import CollectedServer
 from api.app import create_app
-from api.deps import AdminSession, LoginSession, OwnerSession, ReadingSession, Session, deps_of
+from api.deps import Access, AdminSession, CountedSession, LoginSession, OwnerSession, ReadingSession, Session, deps_of
+from api.door import Known
+from api.requests import admit
 from core.contracts.people import ALL_SCOPES, Role, Via
 from core.db.repositories.identities import Caller
 from core.logging import configure_logging
 from core.settings import Settings
 
 SESSIONS: set[Callable[..., Any]] = {
-    get_args(one)[1].dependency for one in (OwnerSession, ReadingSession, LoginSession, AdminSession)
+    get_args(one)[1].dependency for one in (OwnerSession, CountedSession, ReadingSession, LoginSession, AdminSession)
 }
 
 
-def open_session(owner_id: str) -> Callable[[Request], AsyncIterator[Session]]:
+def open_session(owner_id: str) -> Callable[..., AsyncIterator[Session]]:
     """The dependency of all routes."""
     owner = Caller(
         id=owner_id,
@@ -37,8 +39,9 @@ def open_session(owner_id: str) -> Callable[[Request], AsyncIterator[Session]]:
         has_password=False,
     )
 
-    async def opened(request: Request) -> AsyncIterator[Session]:
-        async with Session(deps_of(request), request, "", reading=request.method in {"GET", "HEAD"}) as session:
+    async def opened(request: Request, known: Known) -> AsyncIterator[Session]:
+        reading = request.method in {"GET", "HEAD"}
+        async with Session(deps_of(request), request, known, Access(), reading=reading) as session:
             session.owner = owner
             yield session
         for action in session.then:
@@ -47,12 +50,21 @@ def open_session(owner_id: str) -> Callable[[Request], AsyncIterator[Session]]:
     return opened
 
 
-def _replace(dependant: Dependant, session: Callable[..., Any]) -> None:
+def known_as(owner_id: str) -> Callable[[Request], Awaitable[Known]]:
+    """What comes before it: nobody is asked who they are."""
+
+    async def known(request: Request) -> Known:
+        return Known("", owner_id)
+
+    return known
+
+
+def _replace(dependant: Dependant, replaced: dict[Callable[..., Any], Callable[..., Any]]) -> None:
     # Not `dependency_overrides`: with any of them every dependency's signature is read anew at each request.
     for inner in dependant.dependencies:
-        if inner.call in SESSIONS:
-            inner.call = session
-        _replace(inner, session)
+        if inner.call in replaced:
+            inner.call = replaced[inner.call]
+        _replace(inner, replaced)
 
 
 def main() -> None:
@@ -60,10 +72,14 @@ def main() -> None:
     settings = Settings().model_copy(update={"limits": False})
     configure_logging(settings, "api")
     app = create_app(settings)
-    session = open_session(os.environ["BENCH_OWNER"])
+    owner_id = os.environ["BENCH_OWNER"]
+    replaced: dict[Callable[..., Any], Callable[..., Any]] = {
+        **dict.fromkeys(SESSIONS, open_session(owner_id)),
+        admit: known_as(owner_id),
+    }
     for route in app.routes:
         if isinstance(route, APIRoute):
-            _replace(route.dependant, session)
+            _replace(route.dependant, replaced)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     CollectedServer(app, settings).run()
 

@@ -51,7 +51,7 @@ def grant_role(account: str, role: Role) -> AccountRecord:
     async def act(connection: AsyncConnection) -> AccountRecord:
         account_id = str(_id(account) or (await _credentials(connection, account)).owner_id)
         everybody = AdminRepository(connection)
-        await everybody.set_role(account_id, role)
+        await everybody.change(account_id, {"role": role})
         await _note(connection, "account.role_changed", account_id, role=role.value)
         return await everybody.account(account_id)
 

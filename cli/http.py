@@ -47,9 +47,13 @@ class ServerTroubleError(httpx.TransportError):
 
 def http_options(url: str) -> dict[str, Any]:
     """The keyword arguments of an httpx client, blocking or not, without credentials."""
-    local = urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
     # A proxy of the environment is for other hosts.
-    return {"base_url": url, "timeout": _TIMEOUT, "trust_env": not local}
+    return {"base_url": url, "timeout": _TIMEOUT, "trust_env": not is_local(url)}
+
+
+def is_local(url: str) -> bool:
+    """Whether a URL leads to this machine."""
+    return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
 
 
 def unreachable(url: str, error: httpx.HTTPError | httpx.InvalidURL) -> CliError:

@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import httpx
 import typer
@@ -16,7 +17,7 @@ from cli.client import Api, Json
 from cli.errors import CliError
 from cli.figures import short_id
 from cli.home import Source, find_access, load_settings, read_credentials
-from cli.http import http_options, problem, unreachable
+from cli.http import http_options, is_local, problem, unreachable
 from cli.logins import end_login, forget_login, keep_login, new_login, read_login
 from cli.people_view import audit_table, erased_text, keys_table, me_lines
 from cli.shared import AsJson, connect, print_json
@@ -287,7 +288,9 @@ def _log_in(url: str, email: str, password: str) -> None:
 
 
 def _post(url: str, path: str, body: Json) -> Json:
-    """A request without credentials."""
+    """A request without credentials, but with a password."""
+    if urlsplit(url).scheme == "http" and not is_local(url):
+        say(Console(stderr=True), f"The password goes to {url} unencrypted: use https:// if you can.", "yellow")
     try:
         with httpx.Client(**http_options(url)) as http:
             response = http.post(path, json=body)

@@ -21,7 +21,10 @@ _COUNTED = {
     "jobs_at_once": "account",
     "anonymous": "address",
     "logins": "address",
-    "account_logins": "email",
+    "account_logins": "network",
+    "all_account_logins": "email",
+    "confirmations": "account",
+    "wrong_confirmations": "account",
 }
 """What a limit is of."""
 _PER = {3600: "an hour", 60: "a minute", None: "at once"}

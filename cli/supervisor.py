@@ -260,6 +260,9 @@ def child_environment(settings: Settings) -> dict[str, str]:
         values["log_format"] = "console"  # a person reads them
     if "limits" not in settings.model_fields_set:
         values["limits"] = False  # of their own machine's only user
+    if settings.registration is None:
+        # Who else can reach the port must not get an account that spends this user's money.
+        values["registration"] = "closed"
     if settings.artifacts_url and "://" not in settings.artifacts_url:
         values["artifacts_url"] = Path(settings.artifacts_url).absolute()
     for name, value in values.items():

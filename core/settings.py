@@ -73,8 +73,9 @@ class Settings(BaseSettings):
     )
     access_token_minutes: PositiveFloat = 30.0
     refresh_token_days: PositiveFloat = Field(default=30.0, description="A login ends when it is not used for so long.")
-    registration: Literal["open", "closed"] = Field(
-        default="open", description="Closed: only admins make accounts, with `atelier admin create`."
+    registration: Literal["open", "closed"] | None = Field(
+        default=None,
+        description="Whether people may register. Not set: open in development, closed in production and `atelier up`.",
     )
     password_hashes_at_once: PositiveInt = Field(
         default=1, description="Passwords that one API process hashes at the same time; others wait for a moment."
@@ -89,11 +90,13 @@ class Settings(BaseSettings):
         default=20, description="Jobs of one user that run or are to start; those that wait for a person do not count."
     )
     limit_anonymous_per_minute: PositiveInt = Field(
-        default=60, description="Requests without valid credentials from one address."
+        default=60, description="Requests without valid credentials from one address, with all to /v1/auth."
     )
-    limit_logins_per_minute: PositiveInt = Field(default=10, description="Logins and registrations from one address.")
+    limit_logins_per_minute: PositiveInt = Field(
+        default=10, description="Logins and registrations from one address, and password checks of one account."
+    )
     limit_account_logins_per_hour: PositiveInt = Field(
-        default=30, description="Failed logins of one email, wherever they come from."
+        default=30, description="Failed logins of one email from one network; ten times as many from all together."
     )
 
     starter_interval_seconds: PositiveFloat = Field(
@@ -152,6 +155,13 @@ class Settings(BaseSettings):
     worker_drain_seconds: PositiveFloat = Field(
         default=20.0, description="How long a worker that is told to stop lets its activities finish."
     )
+
+    @property
+    def registration_open(self) -> bool:
+        """Whether people can make accounts themselves; else admins do, with `atelier admin create`."""
+        if self.registration is None:
+            return self.atelier_mode == "development"
+        return self.registration == "open"
 
     @property
     def artifacts(self) -> str:

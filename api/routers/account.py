@@ -54,6 +54,8 @@ async def update(body: JsonBody, session: LoginSession) -> Response:
             raise invalid("password", "A new email needs the current password", "missing")
         await confirm(session, given.password)
         await session.account.change_email(given.email)
+    elif "password" in given.model_fields_set:
+        raise invalid("password", "Only a new email asks for it; POST /v1/me/password changes the password")
     if "name" in given.model_fields_set:
         await session.account.rename(given.name)
     return answer(await _me(session))

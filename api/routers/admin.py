@@ -39,7 +39,6 @@ from api.schemas import PageQuery
 from api.views import answer
 from core.contracts.errors import AtelierError, ErrorType
 from core.db.repositories.accounts import email_taken
-from core.db.repositories.admin import OWN_LIMITS
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"])
 
@@ -128,15 +127,9 @@ async def change(account_id: str, body: JsonBody, session: AdminSession, everybo
     """
     account_id = path_id(account_id, "account")
     patch = parse(AdminAccountPatch, body)
-    if "role" in patch.model_fields_set:
-        await everybody.figures.set_role(account_id, patch.role)
-    else:
-        await everybody.figures.account(account_id)
+    await everybody.figures.change(account_id, patch.model_dump(include=patch.model_fields_set))
     given = patch.model_dump(mode="json", include=patch.model_fields_set)
-    if limits := {name: value for name, value in given.items() if name in OWN_LIMITS}:
-        await everybody.figures.set_limits(account_id, limits)
     if "monthly_usd" in given:
-        await everybody.figures.set_monthly(account_id, patch.monthly_usd)
         session.then.append(session.deps.wake)
         given["monthly_usd"] = None if patch.monthly_usd is None else float(patch.monthly_usd)
     await session.note("account.changed_by_admin", f"accounts/{account_id}", owner_id=account_id, **given)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Response
+from fastapi import APIRouter, Header, Response
 from starlette.types import Receive, Scope, Send
 
 from api import examples
@@ -12,14 +12,14 @@ from api.deps import OwnerSession
 from api.errors import ProblemError
 from api.openapi import problems, success
 from api.ranges import Span, UnsatisfiableRangeError, disposition, matches, wanted_span
-from api.requests import no_query, path_id
+from api.requests import NO_QUERY, path_id
 from api.schemas import ArtifactList
 from api.views import answer, artifact_view
 from core.artifacts.store import ArtifactStore
 from core.contracts.base import ArtifactRef
 from core.contracts.errors import AtelierError, ErrorType
 
-router = APIRouter(prefix="/v1", tags=["artifacts"], dependencies=[Depends(no_query)])
+router = APIRouter(prefix="/v1", tags=["artifacts"], dependencies=NO_QUERY)
 
 _BYTES: dict[str, Any] = {
     "*/*": {"schema": {"type": "string", "format": "binary"}, "example": "# Tide mills\n\nTwice a day the sea …"}

@@ -1,18 +1,18 @@
 """Coming in and going: these routes need no credentials, and count by address."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from api import logins
 from api import people_examples as examples
-from api.deps import deps_of
+from api.deps import anonymous, deps_of
 from api.openapi import BODY_PROBLEMS, OPEN_PROBLEMS, problems, request_body, success
 from api.people_schemas import AccountView, LoginRequest, RefreshRequest, Registration, TokenView
 from api.people_views import account_view, token_view
-from api.requests import NO_QUERY, JsonBody, parse
+from api.requests import OPEN_NO_QUERY, JsonBody, parse
 from api.views import answer
 from core.contracts.errors import ErrorType
 
-router = APIRouter(prefix="/v1/auth", tags=["auth"], dependencies=NO_QUERY)
+router = APIRouter(prefix="/v1/auth", tags=["auth"], dependencies=[Depends(anonymous), *OPEN_NO_QUERY])
 
 NOT_KEPT = {"Cache-Control": "no-store"}
 """On answers that hold a secret."""

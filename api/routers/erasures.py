@@ -1,12 +1,12 @@
 """The end of an account, and what is left to read of it."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
-from api.deps import LoginSession, deps_of
+from api.deps import LoginSession, anonymous, deps_of
 from api.erasure_schemas import DELETION, ERASED, ERASING, AccountDeletion, ErasureView, erasure_view
 from api.logins import confirm
 from api.openapi import BODY_PROBLEMS, problems, request_body, success
-from api.requests import ACT, NO_QUERY, JsonBody, invalid, parse, path_id
+from api.requests import NO_QUERY, OPEN_ACT, JsonBody, invalid, parse, path_id
 from api.views import answer
 from core.contracts.errors import ErrorType
 from core.db.repositories.erasures import DELETED
@@ -26,7 +26,7 @@ WAIT_SECONDS = 10.0
     responses={
         **success(200, "Everything is erased", ErasureView, ERASED),
         **success(202, "It is being erased; `Location` tells how far it is", ErasureView, ERASING),
-        **problems(ErrorType.WRONG_CREDENTIALS, ErrorType.LOGIN_NEEDED, *BODY_PROBLEMS),
+        **problems(ErrorType.WRONG_CREDENTIALS, ErrorType.LOGIN_NEEDED, ErrorType.INVALID_STATE, *BODY_PROBLEMS),
     },
 )
 async def delete(body: JsonBody, session: LoginSession) -> Response:
@@ -61,12 +61,10 @@ async def delete(body: JsonBody, session: LoginSession) -> Response:
     "/erasures/{erasure_id}",
     summary="Read how far a deletion is",
     response_model=None,
-    dependencies=ACT,
+    dependencies=[Depends(anonymous), *OPEN_ACT],
     openapi_extra={"security": []},
     responses={**success(200, "The figures", ErasureView, ERASED), **problems(ErrorType.NOT_FOUND, *BODY_PROBLEMS)},
 )
 async def read(erasure_id: str, request: Request) -> Response:
     """What was erased of an account that was deleted. It needs no credentials, which ended with the account."""
-    deps = deps_of(request)
-    await deps.limiter.anonymous(request)
-    return answer(erasure_view(await deps.erasure.report(path_id(erasure_id, "erasure"))))
+    return answer(erasure_view(await deps_of(request).erasure.report(path_id(erasure_id, "erasure"))))

@@ -57,6 +57,7 @@ async def follow(
     return EventStream(
         deps.events,
         deps.database,
+        deps.turns,
         owner_id=owner.id,
         allowed=session.still_allowed,
         job_id=job_id,

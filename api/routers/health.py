@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, GetSystemInfoRequest
@@ -17,7 +17,7 @@ from temporalio.service import RPCError
 from api import examples
 from api.deps import Deps, deps_of
 from api.openapi import success
-from api.requests import no_query
+from api.requests import OPEN_NO_QUERY
 from api.schemas import Live, Ready
 from api.views import answer
 from core.contracts.base import Json
@@ -25,7 +25,7 @@ from core.contracts.errors import AtelierError
 from core.contracts.names import Queue
 from core.db.engine import Database
 
-router = APIRouter(prefix="/v1/health", tags=["health"], dependencies=[Depends(no_query)])
+router = APIRouter(prefix="/v1/health", tags=["health"], dependencies=OPEN_NO_QUERY)
 
 TIMEOUT_SECONDS = 2.0
 KEPT_SECONDS = 1.0

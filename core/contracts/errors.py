@@ -98,7 +98,7 @@ ERRORS: dict[ErrorType, ErrorKind] = {
     ErrorType.NOT_FOUND: ErrorKind("There is no such thing here", 404),
     ErrorType.METHOD_NOT_ALLOWED: ErrorKind("This resource does not take that method", 405),
     ErrorType.IDEMPOTENCY_MISMATCH: ErrorKind("This Idempotency-Key was used with another body", 409),
-    ErrorType.INVALID_STATE: ErrorKind("The job's state does not allow this", 409),
+    ErrorType.INVALID_STATE: ErrorKind("The state does not allow this", 409),
     ErrorType.REVIEW_EXPIRED: ErrorKind("Nobody answered in time", 409),
     ErrorType.BODY_TOO_LARGE: ErrorKind("The body is too large", 413),
     ErrorType.UNSUPPORTED_MEDIA_TYPE: ErrorKind("The body's media type is not supported", 415),

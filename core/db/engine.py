@@ -21,6 +21,7 @@ CONNECT_TIMEOUT_SECONDS = 5
 COMMAND_TIMEOUT_SECONDS = 15
 POOL_TIMEOUT_SECONDS = 10
 AWAY = "The database cannot be reached; what was asked was not done."
+BUSY = "Another change came at the same moment; what was asked was not done. Try again."
 
 
 def async_url(url: str) -> str:
@@ -48,6 +49,8 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=POOL_TIMEOUT_SECONDS,
+            # An error that is logged tells the statement, and not what people wrote.
+            hide_parameters=True,
             connect_args={
                 "timeout": CONNECT_TIMEOUT_SECONDS,
                 "command_timeout": COMMAND_TIMEOUT_SECONDS,
@@ -66,7 +69,7 @@ class Database:
                 yield connection
         except Exception as error:
             if is_unavailable(error):
-                raise AtelierError(ErrorType.DATABASE_UNAVAILABLE, AWAY) from error
+                raise unavailable(error) from error
             raise
 
     @asynccontextmanager
@@ -80,7 +83,7 @@ class Database:
                 yield connection
         except Exception as error:
             if is_unavailable(error):
-                raise AtelierError(ErrorType.DATABASE_UNAVAILABLE, AWAY) from error
+                raise unavailable(error) from error
             raise
 
     async def ping(self) -> None:
@@ -129,6 +132,12 @@ def is_of_nobody(error: BaseException) -> bool:
     """Whether a row was refused because its owner is gone: the account was deleted while a request was under way."""
     refused = getattr(getattr(error, "orig", None), "__cause__", None)
     return isinstance(refused, asyncpg.ForeignKeyViolationError) and str(refused.constraint_name).endswith("_owner_id")
+
+
+def unavailable(error: BaseException) -> AtelierError:
+    """What an error for which `is_unavailable` holds is to a user."""
+    again = isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _AGAIN
+    return AtelierError(ErrorType.DATABASE_UNAVAILABLE, BUSY if again else AWAY)
 
 
 def is_unavailable(error: BaseException) -> bool:

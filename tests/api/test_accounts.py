@@ -183,6 +183,7 @@ async def test_name_and_email_are_changed(api: Api, database: Database, account:
             ({"email": "BOB@example.com", "name": "X", "password": PASSWORD}, 409, "email_taken"),
             ({"name": None}, 422, "invalid_request"),
             ({"email": None, "password": PASSWORD}, 422, "invalid_request"),
+            ({"password": OTHER_PASSWORD}, 422, "invalid_request"),
             ({"role": "admin"}, 422, "invalid_request"),
         ]
         for fields, status, code in refused:

@@ -204,19 +204,44 @@ async def test_what_an_account_cannot_have(admin: httpx.AsyncClient, account: Ac
     problem(await admin.get(path), 404, "not_found")
 
 
+async def test_admin_and_owner_change_the_same_account_at_once(
+    admin: httpx.AsyncClient, client: httpx.AsyncClient, account: Account
+) -> None:
+    # Both lock jobs, the month and the owner's row: in one order, or one of them would be refused as a deadlock.
+    path, body = f"/v1/admin/accounts/{account.owner_id}", {"jobs_at_once": 3, "monthly_usd": 5, "role": "user"}
+    await submit(client)
+    answers = await asyncio.gather(
+        *(one for _ in range(15) for one in (
+            admin.patch(path, json=body),
+            client.put("/v1/me/budget", json={"monthly_usd": 7}),
+            client.put("/v1/me/budget", json={"monthly_usd": 9}),
+        ))
+    )  # fmt: skip
+    assert {answer.status_code for answer in answers} == {200}
+
+
+async def test_limits_that_are_raised_beyond_all_bounds(start_api: StartApi, boss: Account) -> None:
+    api = start_api(background=False, limits=True, limit_submissions_per_hour=3_000_000_000)
+    async with httpx.AsyncClient(base_url=api.url, headers=boss.headers) as client:
+        await submit(client)
+        found = await client.get("/v1/admin/limits")
+        assert found.status_code == 200, found.text
+
+
 async def test_there_is_always_an_admin(admin: httpx.AsyncClient, boss: Account, database: Database) -> None:
     own = f"/v1/admin/accounts/{boss.owner_id}"
     problem(await admin.patch(own, json={"role": "user"}), 409, "invalid_state")
+    problem(await admin.request("DELETE", "/v1/me", json={}), 409, "invalid_state")
     assert (await admin.get("/v1/admin/accounts")).status_code == 200
     other = await make_admin(database, "Edsger Example")
 
     async def demote(account: Account) -> None:
         async with database.transaction() as connection:
-            await AdminRepository(connection).set_role(account.owner_id, Role.USER)
+            await AdminRepository(connection).change(account.owner_id, {"role": Role.USER})
 
     # Of two who demote each other at the same moment the second waits for the first, and is then the last.
     async with database.transaction() as connection:
-        await AdminRepository(connection).set_role(other.owner_id, Role.USER)
+        await AdminRepository(connection).change(other.owner_id, {"role": Role.USER})
         second = asyncio.create_task(demote(boss))
         while not second.done() and not await rows(database, "SELECT 1 FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -344,5 +369,10 @@ async def test_the_audit_log_of_all_and_of_one(
     assert (line.actor_id, line.via, line.action, line.ip) == (account.owner_id, "key", "jobs.submit", "127.0.0.1")
     assert line.resource.startswith("jobs")
     assert page.next_cursor is None
+    # Where the admin sits is not told to the account's owner; what was done is.
+    assert (await admin.patch(f"/v1/admin/accounts/{account.owner_id}", json={"jobs_at_once": 3})).status_code == 200
+    told = AuditList.model_validate_json((await client.get("/v1/me/audit?limit=1")).text).items[0]
+    assert (told.action, told.actor_id) == ("account.changed_by_admin", boss.owner_id)
+    assert (told.ip, told.via_id, told.request_id) == (None, None, None)
     problem(await admin.get("/v1/admin/audit?account=ada"), 404, "not_found")
     problem(await admin.get("/v1/admin/audit?cursor=x"), 400, "invalid_cursor")

@@ -32,7 +32,7 @@ class Told(NamedTuple):
     data: dict[str, object]
 
 
-async def _events(response: httpx.Response) -> AsyncGenerator[Told, None]:
+async def events_of(response: httpx.Response) -> AsyncGenerator[Told, None]:
     """The events of a stream, as far as they are whole."""
     fields: dict[str, str] = {}
     async for line in response.aiter_lines():
@@ -47,18 +47,18 @@ async def _events(response: httpx.Response) -> AsyncGenerator[Told, None]:
             fields[name] = value.removeprefix(" ")
 
 
-async def _append(database: Database, job_id: str, key: str, type: EventType = EventType.STEP_STARTED) -> None:
+async def append(database: Database, job_id: str, key: str, type: EventType = EventType.STEP_STARTED) -> None:
     async with database.transaction() as connection:
         await EventRepository(connection).append(job_id, type, key, {"step": key})
 
 
-async def _end(database: Database, job_id: str, status: str = "completed", run: int = 1) -> None:
+async def end(database: Database, job_id: str, status: str = "completed", run: int = 1) -> None:
     async with database.transaction() as connection:
         sets = {"status": f"'{status}'", "finished_at": "now()"}
         await EventRepository(connection).append(job_id, EventType(f"job.{status}"), f"run:{run}:ended", sets=sets)
 
 
-def _url(job_id: str) -> str:
+def url_of(job_id: str) -> str:
     return f"/v1/jobs/{job_id}/events"
 
 
@@ -68,7 +68,7 @@ async def test_ten_cuts_while_two_write(api: Api, client: httpx.AsyncClient, dat
 
     async def write(name: str) -> None:
         for number in range(150):
-            await _append(database, job_id, f"{name}:{number}")
+            await append(database, job_id, f"{name}:{number}")
             await asyncio.sleep(chance.random() * 0.004)
 
     async def read() -> list[Told]:
@@ -76,9 +76,9 @@ async def test_ten_cuts_while_two_write(api: Api, client: httpx.AsyncClient, dat
         for cut in range(11):
             headers = {"Last-Event-ID": str(got[-1].seq)} if got else {}
             wanted = len(got) + chance.randint(1, 30) if cut < 10 else None
-            async with client.stream("GET", _url(job_id), headers=headers) as response:
+            async with client.stream("GET", url_of(job_id), headers=headers) as response:
                 assert response.headers["content-type"].startswith("text/event-stream")
-                async with contextlib.aclosing(_events(response)) as events:
+                async with contextlib.aclosing(events_of(response)) as events:
                     async for event in events:
                         got.append(event)
                         if len(got) == wanted:
@@ -87,7 +87,7 @@ async def test_ten_cuts_while_two_write(api: Api, client: httpx.AsyncClient, dat
 
     async def write_all() -> None:
         await asyncio.gather(write("a"), write("b"))
-        await _end(database, job_id)
+        await end(database, job_id)
 
     got, _ = await asyncio.wait_for(asyncio.gather(read(), write_all()), 20)
     assert [event.seq for event in got] == list(range(1, 303))
@@ -117,9 +117,9 @@ async def test_unfinished_text_and_budgets_are_told(client: httpx.AsyncClient, d
         await EventRepository(connection).append(job_id, EventType.BUDGET, "budget:1:80", figures)
     raised = await client.post(f"/v1/jobs/{job_id}/budget", json={"add_usd": 0.5})
     assert raised.status_code == 202
-    await _end(database, job_id)
-    async with client.stream("GET", _url(job_id)) as response:
-        got = [event async for event in _events(response)]
+    await end(database, job_id)
+    async with client.stream("GET", url_of(job_id)) as response:
+        got = [event async for event in events_of(response)]
     assert [event.type for event in got][1:-1] == ["step.text", "job.budget", "job.budget_raised"]
     assert [piece.items() <= got[1].data.items(), figures.items() <= got[2].data.items()] == [True, True]
     assert (got[3].data["add_usd"], got[3].data["budget_usd"]) == (0.5, 1.5)
@@ -151,12 +151,12 @@ async def test_nothing_is_missed_when_the_listening_connection_dies(
                         # The connection may not be back yet from the kill before.
                         while not await _kill_listener(database):  # noqa: ASYNC110 - Postgres tells nobody
                             await asyncio.sleep(0.01)
-                await _append(database, job_id, f"s:{number}")
-            await _end(database, job_id)
+                await append(database, job_id, f"s:{number}")
+            await end(database, job_id)
 
-        async with asyncio.timeout(20), client.stream("GET", _url(job_id)) as response:
+        async with asyncio.timeout(20), client.stream("GET", url_of(job_id)) as response:
             writing = asyncio.create_task(write())
-            got = [event.seq async for event in _events(response)]
+            got = [event.seq async for event in events_of(response)]
             await writing
     assert got == list(range(1, 63))
 
@@ -186,11 +186,11 @@ async def test_a_stream_is_woken_at_once(start_api: StartApi, database: Database
     api = start_api(event_poll_seconds=60)
     async with httpx.AsyncClient(base_url=api.url, headers=account.headers) as client:
         job_id = await submitted(client)
-        async with client.stream("GET", _url(job_id) + "?after=1") as response:
-            events = _events(response)
+        async with client.stream("GET", url_of(job_id) + "?after=1") as response:
+            events = events_of(response)
             await until(lambda: api.deps.events.subscribers == 1)
             for number in range(20):
-                await _append(database, job_id, f"s:{number}")
+                await append(database, job_id, f"s:{number}")
                 assert (await asyncio.wait_for(anext(events), 2)).seq == number + 2
             await events.aclose()
 
@@ -201,8 +201,8 @@ async def test_a_stream_without_notifications_reads_the_table(
     api = start_api(background=False, event_poll_seconds=0.1)
     async with httpx.AsyncClient(base_url=api.url, headers=account.headers) as client:
         job_id = await submitted(client)
-        async with client.stream("GET", _url(job_id)) as response:
-            events = _events(response)
+        async with client.stream("GET", url_of(job_id)) as response:
+            events = events_of(response)
             assert (await anext(events)).seq == 1
             async with database.transaction() as connection:
                 # As `append` does, but nobody is notified.
@@ -222,7 +222,7 @@ async def test_silence_is_filled(
 ) -> None:
     monkeypatch.setattr("api.events.KEEP_ALIVE_SECONDS", 0.05)
     job_id = await submitted(client)
-    async with client.stream("GET", _url(job_id)) as response:
+    async with client.stream("GET", url_of(job_id)) as response:
         lines = response.aiter_lines()
         comments = [line async for line in _some(lines, 3)]
         assert comments == [": keep-alive"] * 3
@@ -244,34 +244,34 @@ async def _some(lines: AsyncIterator[str], count: int) -> AsyncIterator[str]:
                 return
 
 
-async def _whole(client: httpx.AsyncClient, job_id: str, query: str = "", **headers: str) -> list[Told]:
+async def whole(client: httpx.AsyncClient, job_id: str, query: str = "", **headers: str) -> list[Told]:
     """A stream that ends by itself."""
-    async with asyncio.timeout(5), client.stream("GET", _url(job_id) + query, headers=headers) as response:
+    async with asyncio.timeout(5), client.stream("GET", url_of(job_id) + query, headers=headers) as response:
         assert response.status_code == 200
-        return [event async for event in _events(response)]
+        return [event async for event in events_of(response)]
 
 
 async def test_a_stream_ends_with_the_job(client: httpx.AsyncClient, database: Database) -> None:
     job_id = await submitted(client)
-    await _append(database, job_id, "s:1")
-    await _end(database, job_id)
-    assert [event.seq for event in await _whole(client, job_id)] == [1, 2, 3]
-    assert [event.seq for event in await _whole(client, job_id, "?after=2")] == [3]
-    assert [event.seq for event in await _whole(client, job_id, "?after=1", **{"Last-Event-ID": "2"})] == [3]
-    assert await _whole(client, job_id, "?after=3") == []
+    await append(database, job_id, "s:1")
+    await end(database, job_id)
+    assert [event.seq for event in await whole(client, job_id)] == [1, 2, 3]
+    assert [event.seq for event in await whole(client, job_id, "?after=2")] == [3]
+    assert [event.seq for event in await whole(client, job_id, "?after=1", **{"Last-Event-ID": "2"})] == [3]
+    assert await whole(client, job_id, "?after=3") == []
 
 
 async def test_a_stream_goes_past_the_end_of_a_run_that_was_retried(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     job_id = await submitted(client)
-    await _end(database, job_id, "failed")
-    assert [event.type for event in await _whole(client, job_id)] == ["job.accepted", "job.failed"]
+    await end(database, job_id, "failed")
+    assert [event.type for event in await whole(client, job_id)] == ["job.accepted", "job.failed"]
     await client.post(f"/v1/jobs/{job_id}/retry")
-    async with asyncio.timeout(5), client.stream("GET", _url(job_id)) as response:
-        events = _events(response)
+    async with asyncio.timeout(5), client.stream("GET", url_of(job_id)) as response:
+        events = events_of(response)
         assert [(await anext(events)).type for _ in range(3)] == ["job.accepted", "job.failed", "job.retried"]
-        await _end(database, job_id, "cancelled", run=2)
+        await end(database, job_id, "cancelled", run=2)
         assert [event.type async for event in events] == ["job.cancelled"]
 
 
@@ -288,7 +288,7 @@ async def test_many_events_come_in_pieces(client: httpx.AsyncClient, database: D
         await connection.execute(
             text("UPDATE jobs SET event_seq = 1700, status = 'completed' WHERE id = :id"), {"id": job_id}
         )
-    assert [event.seq for event in await _whole(client, job_id)] == list(range(1, 1701))
+    assert [event.seq for event in await whole(client, job_id)] == list(range(1, 1701))
 
 
 async def test_a_stream_of_a_job_that_is_deleted_ends(
@@ -297,8 +297,8 @@ async def test_a_stream_of_a_job_that_is_deleted_ends(
     api = start_api(event_poll_seconds=0.1)
     async with httpx.AsyncClient(base_url=api.url, headers=account.headers) as client:
         job_id = await submitted(client)
-        async with asyncio.timeout(5), client.stream("GET", _url(job_id)) as response:
-            events = _events(response)
+        async with asyncio.timeout(5), client.stream("GET", url_of(job_id)) as response:
+            events = events_of(response)
             await anext(events)
             await set_status(database, job_id, "failed")  # says nothing to the stream
             assert (await client.delete(f"/v1/jobs/{job_id}")).status_code == 204
@@ -309,25 +309,11 @@ async def test_beginnings_that_are_none(client: httpx.AsyncClient) -> None:
     job_id = await submitted(client)
     for last in ("x", "-1", "1.5", "", "99", "9" * 30, "²"):
         headers = {"Last-Event-ID": last.encode("latin-1")}
-        response = await client.get(_url(job_id), headers=headers)  # type: ignore[arg-type]
+        response = await client.get(url_of(job_id), headers=headers)  # type: ignore[arg-type]
         assert locs(problem(response, 422, "invalid_request")) == ["header.Last-Event-ID"], last
     for query in ("after=-1", "after=x", "after=99", "after=", "since=1", f"after={2**63}"):
-        response = await client.get(f"{_url(job_id)}?{query}")
+        response = await client.get(f"{url_of(job_id)}?{query}")
         assert locs(problem(response, 422, "invalid_request")) == [f"query.{query.partition('=')[0]}"], query
-
-
-async def test_a_hundred_streams_hold_no_connection(api: Api, client: httpx.AsyncClient, database: Database) -> None:
-    job_id = await submitted(client)
-    limits = httpx.Limits(max_connections=100)
-    headers = dict(client.headers)
-    async with httpx.AsyncClient(base_url=api.url, headers=headers, limits=limits, timeout=20) as many:
-        reading = [asyncio.create_task(_whole(many, job_id)) for _ in range(100)]
-        await until(lambda: api.deps.events.subscribers == 100)
-        assert (await client.get(f"/v1/jobs/{job_id}")).status_code == 200
-        await _append(database, job_id, "s:1")
-        await _end(database, job_id)
-        for got in await asyncio.gather(*reading):
-            assert [event.seq for event in got] == [1, 2, 3]
 
 
 async def test_a_client_that_does_not_read_holds_nothing_back(
@@ -336,7 +322,7 @@ async def test_a_client_that_does_not_read_holds_nothing_back(
     job_id = await submitted(client)
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
     key = client.headers["Authorization"]
-    writer.write(f"GET {_url(job_id)} HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\n\r\n".encode())
+    writer.write(f"GET {url_of(job_id)} HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\n\r\n".encode())
     await reader.readuntil(b"\r\n\r\n")
     async with database.transaction() as connection:
         big = {"id": job_id, "data": json.dumps({"text": "x" * 4_000})}
@@ -348,7 +334,7 @@ async def test_a_client_that_does_not_read_holds_nothing_back(
             big,
         )
         await connection.execute(text("UPDATE jobs SET event_seq = 4000 WHERE id = :id"), big)
-    await _append(database, job_id, "wake")
+    await append(database, job_id, "wake")
     # It is stuck, and holds no connection of the pool: others get theirs.
     answers = await asyncio.gather(*(client.get("/v1/jobs") for _ in range(30)))
     assert {answer.status_code for answer in answers} == {200}
@@ -359,8 +345,8 @@ async def test_a_client_that_does_not_read_holds_nothing_back(
 
 async def test_streams_end_when_the_server_stops(api: Api, client: httpx.AsyncClient) -> None:
     job_id = await submitted(client)
-    async with client.stream("GET", _url(job_id)) as response:
-        events = _events(response)
+    async with client.stream("GET", url_of(job_id)) as response:
+        events = events_of(response)
         await anext(events)
         api.stop()
         async with asyncio.timeout(3):

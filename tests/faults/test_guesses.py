@@ -20,7 +20,12 @@ EVE = {"email": "eve@example.com", "password": PASSWORD}
 
 async def test_guesses_fail_and_nobody_elses_requests_do(stack: Stack, account: Account) -> None:
     # As if the guesses came from everywhere: all of them get as far as the hashing.
-    api = stack.api(LIMITS="true", LIMIT_LOGINS_PER_MINUTE=MANY, LIMIT_ACCOUNT_LOGINS_PER_HOUR=MANY)
+    api = stack.api(
+        LIMITS="true",
+        LIMIT_ANONYMOUS_PER_MINUTE=MANY,
+        LIMIT_LOGINS_PER_MINUTE=MANY,
+        LIMIT_ACCOUNT_LOGINS_PER_HOUR=MANY,
+    )
     guessed: Counter[int] = Counter()
     read: Counter[int] = Counter()
     async with httpx.AsyncClient(base_url=api.url, timeout=30, limits=httpx.Limits(max_connections=200)) as client:

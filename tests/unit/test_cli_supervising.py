@@ -42,6 +42,7 @@ def test_children_see_the_settings_as_we_have_them(home: Path, tmp_path: Path, m
     assert environment["ANTHROPIC_API_KEY"] == "k"
     assert "ANTHROPIC_API_KEY_FILE" not in environment, "its path is seen from elsewhere, and one of the two is enough"
     assert environment["LIMITS"] == "False"
+    assert environment["REGISTRATION"] == "closed", "nobody else may come in by whoever runs it"
     assert environment["ARTIFACTS_URL"] == str(tmp_path / "here")
     assert environment["ATELIER_HOME"] == str(home)
     assert environment["LOG_FORMAT"] == "console"
@@ -49,8 +50,9 @@ def test_children_see_the_settings_as_we_have_them(home: Path, tmp_path: Path, m
     assert "TEMPORAL_ADDRESS" not in environment
     monkeypatch.setenv("LOG_FORMAT", "json")
     monkeypatch.setenv("LIMITS", "true")
+    monkeypatch.setenv("REGISTRATION", "open")
     asked = child_environment(Settings())
-    assert (asked["LOG_FORMAT"], asked["LIMITS"]) == ("json", "True")
+    assert (asked["LOG_FORMAT"], asked["LIMITS"], asked["REGISTRATION"]) == ("json", "True", "open")
 
 
 def make_child(tmp_path: Path, program: str, said: list[str]) -> Child:

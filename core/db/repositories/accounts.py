@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -52,13 +52,26 @@ _CHANGE_HASH = """
 
 
 def email_key(email: str) -> str:
-    """How emails are compared: nobody can have that of another in capitals."""
-    return unicodedata.normalize("NFC", email.casefold())
+    """How emails are compared: nobody can have that of another in capitals, or in letters of another width."""
+    return unicodedata.normalize("NFKC", email).lower()
 
 
 def email_taken(email: str) -> AtelierError:
     """There is an account with this email."""
     return AtelierError(ErrorType.EMAIL_TAKEN, f"There is an account with {email}. Log in, or use another email.")
+
+
+async def leave_an_admin(connection: AsyncConnection, account_id: str) -> None:
+    """Raises `INVALID_STATE` if nobody but this account can make admins. Needs a transaction, and comes before all else
+    in it: until it ends nobody else can stop being an admin, and two could do so at once."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('roles', 7))"))
+    others = await connection.execute(
+        text("SELECT 1 FROM owners WHERE role = 'admin' AND erasing_at IS NULL AND id <> :id LIMIT 1"),
+        {"id": account_id},
+    )
+    role = await connection.execute(text("SELECT role FROM owners WHERE id = :id"), {"id": account_id})
+    if role.scalar() == Role.ADMIN and others.first() is None:
+        raise AtelierError(ErrorType.INVALID_STATE, "This is the last admin: make another account an admin first.")
 
 
 class Accounts:

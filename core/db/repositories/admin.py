@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from core.contracts.base import Json
 from core.contracts.errors import AtelierError, ErrorType
 from core.contracts.people import Role
+from core.db.repositories.accounts import leave_an_admin
 from core.db.repositories.budgets import BudgetRepository
 from core.db.repositories.cooldowns import CooldownRepository
 from core.db.repositories.events import prepared
@@ -154,7 +156,7 @@ WITH counted AS (
            GREATEST(extract(epoch FROM clock_timestamp() - l.window_at)::float8, 0) / d.seconds AS elapsed,
            l.used AS this_window, l.before
     FROM limits l
-    JOIN unnest(CAST(:names AS text[]), CAST(:quotas AS int[]), CAST(:windows AS int[])) AS d(name, quota, seconds)
+    JOIN unnest(CAST(:names AS text[]), CAST(:quotas AS bigint[]), CAST(:windows AS int[])) AS d(name, quota, seconds)
       ON d.name = l.name
     LEFT JOIN owners o ON l.name = 'submissions' AND o.id::text = l.subject
 ), standing AS (
@@ -177,9 +179,9 @@ ORDER BY used / quota DESC, account_id LIMIT :limit
 """
 _RUNNING = """
 SELECT o.id AS account_id, o.name AS account, count(*) AS used,
-       COALESCE(o.jobs_at_once, CAST(:quota AS int)) AS quota
+       COALESCE(o.jobs_at_once, CAST(:quota AS bigint)) AS quota
 FROM jobs j JOIN owners o ON o.id = j.owner_id WHERE j.status IN ('pending', 'running') GROUP BY o.id
-ORDER BY count(*)::float8 / COALESCE(o.jobs_at_once, CAST(:quota AS int)) DESC, o.id
+ORDER BY count(*)::float8 / COALESCE(o.jobs_at_once, CAST(:quota AS bigint)) DESC, o.id
 """
 
 
@@ -203,36 +205,23 @@ class AdminRepository:
             raise AtelierError(ErrorType.NOT_FOUND, f"There is no account {account_id}.")
         return _account(row)
 
-    async def set_role(self, account_id: str, role: Role) -> None:
-        """Make an account an admin's or a user's. Needs a transaction, and comes before other changes of it.
+    async def change(self, account_id: str, given: Json) -> None:
+        """Set what is given of `role`, OWN_LIMITS (None is the setting) and `monthly_usd`. Needs a transaction.
 
         Raises `NOT_FOUND`, and `INVALID_STATE` when nobody would be left who can make admins.
         """
-        # One after another: two admins who demote each other at once would leave none.
-        await self._connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('roles', 7))"))
-        others = await self._connection.execute(
-            text("SELECT 1 FROM owners WHERE role = 'admin' AND erasing_at IS NULL AND id <> :id LIMIT 1"),
-            {"id": account_id},
-        )
-        account = await self.account(account_id)
-        if account.role is Role.ADMIN and role is not Role.ADMIN and others.first() is None:
-            raise AtelierError(
-                ErrorType.INVALID_STATE,
-                "This is the last admin: make another account an admin first, then take this role.",
+        if given.get("role") == Role.USER:
+            await leave_an_admin(self._connection, account_id)
+        await self.account(account_id)
+        # The month before the owner's row, as everybody does who locks both.
+        if "monthly_usd" in given:
+            await BudgetRepository(self._connection, account_id).set_monthly(given["monthly_usd"])
+        columns = {name: given[name] for name in given if name == "role" or name in OWN_LIMITS}
+        if columns:
+            sets = ", ".join(f"{name} = :{name}" for name in columns)
+            await self._connection.execute(
+                text(f"UPDATE owners SET {sets} WHERE id = :id"), {**columns, "id": account_id}
             )
-        await self._connection.execute(
-            text("UPDATE owners SET role = :role WHERE id = :id"), {"id": account_id, "role": role.value}
-        )
-
-    async def set_limits(self, account_id: str, given: dict[str, int | None]) -> None:
-        """Set those of OWN_LIMITS that are given; None is the setting."""
-        assert given.keys() <= OWN_LIMITS
-        columns = ", ".join(f"{name} = :{name}" for name in given)
-        await self._connection.execute(text(f"UPDATE owners SET {columns} WHERE id = :id"), {**given, "id": account_id})
-
-    async def set_monthly(self, account_id: str, usd: Decimal | None) -> None:
-        """Set what each month of an account may cost, as its owner can. Needs a transaction."""
-        await BudgetRepository(self._connection, account_id).set_monthly(usd)
 
     # ------------------------------------------------------------------------------------------ figures
 

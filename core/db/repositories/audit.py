@@ -1,7 +1,7 @@
 """The audit log: who did what to which resource, from where. Lines are only ever added."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -40,7 +40,9 @@ class AuditRecord:
 
 _INSERT = """
     INSERT INTO audit (id, owner_id, actor_id, via, via_id, action, resource, ip, request_id, details)
-    VALUES (:id, :owner_id, :actor_id, :via, :via_id, :action, :resource, :ip, :request_id, CAST(:details AS jsonb))
+    SELECT :id, CAST(:owner_id AS uuid), :actor_id, :via, :via_id, :action, :resource, :ip, :request_id,
+           CAST(:details AS jsonb)
+    WHERE CAST(:owner_id AS uuid) IS NULL OR EXISTS (SELECT 1 FROM owners WHERE id = CAST(:owner_id AS uuid))
 """
 _SELECT = "SELECT id, at, owner_id, actor_id, via, via_id, action, resource, ip, request_id, details::text AS details"
 
@@ -52,7 +54,7 @@ class AuditLog:
         self._connection = connection
 
     async def add(self, act: Act) -> None:
-        """Add a line, in the transaction of what it tells of."""
+        """Add a line, in the transaction of what it tells of. None is added about an owner who is gone."""
         await self._connection.execute(
             prepared(_INSERT), {**act.__dict__, "id": new_id(), "details": json.dumps(act.details)}
         )
@@ -70,8 +72,9 @@ class AuditRepository:
         self._owner_id = owner_id
 
     async def page(self, *, before: str | None, limit: int) -> list[AuditRecord]:
-        """A page, the newest first, before the line `before`."""
-        return await _page(self._connection, self._owner_id, before, limit)
+        """A page, the newest first, before the line `before`. From where an admin acted is not the owner's business."""
+        found = await _page(self._connection, self._owner_id, before, limit)
+        return [line if line.act.actor_id in (None, self._owner_id) else _without_origin(line) for line in found]
 
 
 async def _page(connection: AsyncConnection, owner_id: str | None, before: str | None, limit: int) -> list[AuditRecord]:
@@ -83,6 +86,10 @@ async def _page(connection: AsyncConnection, owner_id: str | None, before: str |
         {name: value for name, value in given.items() if value is not None},
     )
     return [_record(row) for row in rows]
+
+
+def _without_origin(line: AuditRecord) -> AuditRecord:
+    return replace(line, act=replace(line.act, ip=None, via_id=None, request_id=None))
 
 
 def _record(row: Row[Any]) -> AuditRecord:

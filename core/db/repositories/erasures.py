@@ -18,6 +18,7 @@ from core.contracts.base import Json
 from core.contracts.errors import AtelierError, ErrorType
 from core.contracts.jobs import ALIVE, JobStatus
 from core.contracts.names import JobAddress
+from core.db.repositories.accounts import leave_an_admin
 from core.db.repositories.events import one_of
 from core.db.repositories.reservations import HELD
 
@@ -148,8 +149,9 @@ class ErasureRepository:
         """Nobody speaks for the owner any more, the email is free, all jobs are asked to end. The erasure's id, and
         whether it is new: of two requests at once both get the same.
 
-        Needs a transaction. Raises `UNAUTHENTICATED` when it is over.
+        Needs a transaction. Raises `INVALID_STATE` for the last admin, and `UNAUTHENTICATED` when it is over.
         """
+        await leave_an_admin(self._connection, self._owner["owner_id"])
         for statement in (_CANCEL, _FORGET_LIMITS):
             await self._connection.execute(text(statement), self._owner)
         # At random, and not by time: whoever knows it may read the figures.
