@@ -14,6 +14,8 @@ WITH_COVERAGE := COVERAGE_FILE=$(CURDIR)/.atelier/coverage/data
 COVERAGE := $(WITH_COVERAGE) $(BIN)/coverage
 # Measuring makes a test take twice the time. Of those that wait only the processes of marked ones are measured.
 WAITS := tests/api tests/faults
+# Of the API's tests those that go through all of it are measured.
+WALKS := $(addprefix tests/api/,test_access.py test_cli.py test_erasures.py test_logins.py)
 MEASURED := tests/test_architecture.py $(filter-out $(WAITS) tests/support tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
 
 help:  ## what there is
@@ -41,8 +43,8 @@ up: $(VENV)/.local  ## servers, API and a worker in this terminal
 
 test: $(VENV)/.dev  ## the tests, with coverage
 	mkdir -p .atelier/coverage && rm -f .atelier/coverage/data*
-	$(COVERAGE) run -m pytest --numprocesses $(PROCESSES) $(MEASURED)
-	$(WITH_COVERAGE) $(BIN)/pytest --numprocesses $(WAITING) $(WAITS)
+	$(COVERAGE) run -m pytest --numprocesses $(PROCESSES) $(MEASURED) $(WALKS)
+	$(WITH_COVERAGE) $(BIN)/pytest --numprocesses $(WAITING) $(WAITS) $(addprefix --ignore=,$(WALKS))
 	$(COVERAGE) combine --quiet
 	$(COVERAGE) report
 

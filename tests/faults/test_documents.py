@@ -109,7 +109,6 @@ def words_between(lines: list[str], titles: dict[str, str], id: str, head: str) 
     return re.findall(r"[A-Za-z]+", found)
 
 
-@pytest.mark.measured
 async def test_edit_restore_and_compare(stack: Stack, user: User, wire: WireProvider, audit: Audit) -> None:
     stack.worker()
     job = await written(user)
@@ -301,15 +300,18 @@ async def test_hostile_sources_are_material_and_never_markup(
     await audit.check()
 
 
-async def test_lengths_from_300_to_20000_words_in_six_languages(stack: Stack, account: Account, audit: Audit) -> None:
-    wanted = [
-        ("en", {"target_words": 300}, 300),
-        ("de", {"target_pages": 2}, 1_000),
-        ("fr", {"target_duration": 12}, 1_800),
-        ("es", {"target_words": 5_000}, 5_000),
-        ("it", {"target_pages": 20}, 10_000),
-        ("pt-BR", {"target_words": 20_000}, 20_000),
-    ]
+SHORT = (("en", {"target_words": 300}, 300), ("de", {"target_pages": 2}, 1_000), ("fr", {"target_duration": 12}, 1_800))
+LONG = (
+    ("es", {"target_words": 5_000}, 5_000),
+    ("it", {"target_pages": 20}, 10_000),
+    ("pt-BR", {"target_words": 20_000}, 20_000),
+)
+
+
+@pytest.mark.parametrize("wanted", [SHORT, pytest.param(LONG, marks=pytest.mark.faults)])
+async def test_lengths_from_300_to_20000_words_in_six_languages(
+    stack: Stack, account: Account, audit: Audit, wanted: tuple[tuple[str, dict[str, int], int], ...]
+) -> None:
     stack.env.clear()  # without a key the simulator writes
     stack.worker()
     async with User(stack.api(), account.token) as user:

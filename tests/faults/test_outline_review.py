@@ -84,6 +84,7 @@ async def test_the_same_key_again_is_the_same_answer_and_another_body_is_refused
     await audit.check()
 
 
+@pytest.mark.faults
 async def test_a_worker_that_is_killed_as_it_stores_the_answer(
     stack: Stack, user: User, database: Database, holding: Holding, audit: Audit
 ) -> None:
@@ -110,7 +111,6 @@ async def test_a_worker_that_is_killed_as_it_stores_the_answer(
     await audit.check()
 
 
-@pytest.mark.measured
 async def test_edited_asked_again_and_edited_to_sixty_sections(
     stack: Stack, user: User, wire: WireProvider, audit: Audit
 ) -> None:

@@ -128,7 +128,6 @@ async def test_pause_lets_the_running_step_end_and_outlives_the_worker(
     await audit.check()
 
 
-@pytest.mark.measured
 async def test_a_retry_after_a_failed_assembly_asks_and_pays_for_nothing_again(
     stack: Stack, user: User, wire: WireProvider, database: Database, audit: Audit
 ) -> None:
