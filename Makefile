@@ -10,11 +10,10 @@ PROCESSES ?= 2
 WAITING ?= 4
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Absolute, as the processes that tests start have working directories of their own.
-WITH_COVERAGE := COVERAGE_FILE=$(CURDIR)/.atelier/coverage/data
-COVERAGE := $(WITH_COVERAGE) $(BIN)/coverage
-# Measuring makes a test take twice the time. Of those that wait only the processes of marked ones are measured.
+COVERAGE := COVERAGE_FILE=$(CURDIR)/.atelier/coverage/data $(BIN)/coverage
+# Measuring makes a test take twice the time, so those that wait are not measured.
 WAITS := tests/api tests/faults
-# Of the API's tests those that go through all of it are measured.
+# But for those of the API that go through all of it.
 WALKS := $(addprefix tests/api/,test_access.py test_cli.py test_erasures.py test_logins.py)
 MEASURED := tests/test_architecture.py $(filter-out $(WAITS) tests/support tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
 
@@ -44,7 +43,7 @@ up: $(VENV)/.local  ## servers, API and a worker in this terminal
 test: $(VENV)/.dev  ## the tests, with coverage
 	mkdir -p .atelier/coverage && rm -f .atelier/coverage/data*
 	$(COVERAGE) run -m pytest --numprocesses $(PROCESSES) $(MEASURED) $(WALKS)
-	$(WITH_COVERAGE) $(BIN)/pytest --numprocesses $(WAITING) $(WAITS) $(addprefix --ignore=,$(WALKS))
+	$(BIN)/pytest --numprocesses $(WAITING) $(WAITS) $(addprefix --ignore=,$(WALKS))
 	$(COVERAGE) combine --quiet
 	$(COVERAGE) report
 

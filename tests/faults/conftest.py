@@ -48,17 +48,11 @@ def providers() -> tuple[Far, ...]:
 
 @pytest.fixture
 def stack(
-    request: pytest.FixtureRequest,
-    database_url: str,
-    namespace: Namespace,
-    wire: WireProvider,
-    providers: tuple[Far, ...],
-    tmp_path: Path,
+    database_url: str, namespace: Namespace, wire: WireProvider, providers: tuple[Far, ...], tmp_path: Path
 ) -> Iterator[Stack]:
     """API and worker processes that ask the wire's models."""
     env = wire.environment(*providers)
-    measured = request.node.get_closest_marker("measured") is not None
-    with Stack(tmp_path, database_url, namespace.address, namespace.name, env=env, measured=measured) as stack:
+    with Stack(tmp_path, database_url, namespace.address, namespace.name, env=env) as stack:
         yield stack
 
 

@@ -165,7 +165,6 @@ async def test_one_revision_at_a_time_and_the_same_key_is_the_same_job(
     await audit.check()
 
 
-@pytest.mark.measured
 async def test_an_identical_request_is_answered_with_the_document_unless_it_is_bypassed(
     stack: Stack, user: User, wire: WireProvider, audit: Audit
 ) -> None:

@@ -43,7 +43,7 @@ async def test_temporal_and_postgres_are_killed_while_a_model_is_asked(ground: G
     await database.close()
 
 
-@pytest.mark.parametrize("count", [30, pytest.param(100, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("count", [12, pytest.param(100, marks=pytest.mark.faults)])
 async def test_submissions_while_temporal_is_away_and_the_api_dies(ground: Ground, count: int) -> None:
     """Without a wire: the simulator writes."""
     await asyncio.to_thread(ground.temporal.stop)

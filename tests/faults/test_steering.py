@@ -31,7 +31,6 @@ def operate(namespace: Namespace, *arguments: str) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-@pytest.mark.measured
 @pytest.mark.parametrize("providers", [("anthropic",)])
 async def test_cancel_closes_a_slow_stream_within_five_seconds(
     stack: Stack, user: User, wire: WireProvider, database: Database, audit: Audit
@@ -104,7 +103,6 @@ async def test_an_operator_cancels_a_workflow(
     await audit.check()
 
 
-@pytest.mark.measured
 async def test_pause_lets_the_running_step_end_and_outlives_the_worker(
     stack: Stack, user: User, wire: WireProvider, audit: Audit
 ) -> None:
@@ -159,7 +157,6 @@ def _file_of(stack: Stack, ref: ArtifactRef) -> Path:
     return path
 
 
-@pytest.mark.measured
 @BOTH
 async def test_the_second_model_answers_when_the_first_is_overloaded_or_declines(
     stack: Stack, user: User, wire: WireProvider, database: Database, audit: Audit

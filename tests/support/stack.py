@@ -19,7 +19,6 @@ import httpx
 from core.embedded.process import die_with_parent
 from core.settings import Settings
 
-ROOT = Path(__file__).parents[2]
 READY_SECONDS = 30.0
 T = TypeVar("T")
 
@@ -78,8 +77,6 @@ class Stack:
     temporal_address: str
     namespace: str
     env: dict[str, str] = field(default_factory=dict)
-    measured: bool = False
-    """Whether coverage counts what the processes run, which makes them take twice the time."""
     processes: list[Process] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -101,9 +98,6 @@ class Stack:
     def environment(self, **more: str) -> dict[str, str]:
         """The environment of every process: the settings of this stack, and nothing of whoever runs the tests."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        if self.measured and "COVERAGE_FILE" in os.environ:
-            kept["COVERAGE_FILE"] = os.environ["COVERAGE_FILE"]
-            kept["COVERAGE_PROCESS_START"] = str(ROOT / "pyproject.toml")
         return {
             **kept,
             "ATELIER_HOME": str(self.folder),
