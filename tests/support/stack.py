@@ -19,6 +19,7 @@ import httpx
 from core.embedded.process import die_with_parent
 from core.settings import Settings
 
+ROOT = Path(__file__).parents[2]
 READY_SECONDS = 30.0
 T = TypeVar("T")
 
