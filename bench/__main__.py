@@ -16,12 +16,13 @@ from typing import Self
 
 import psutil
 
-from bench import caching, death, exports, gateway, longform, people, rest, steps, streaming, throughput
+from bench import caching, death, documents_in, exports, gateway, longform, people, rest, steps, streaming, throughput
 from bench.figures import Figure, Target, save, show
 
 BENCHMARKS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
     "longform": longform.run,
     "exports": exports.run,
+    "documents_in": documents_in.run,
     "gateway": gateway.run,
     "streaming": streaming.run,
     "caching": caching.run,

@@ -35,6 +35,17 @@ class ErrorType(StrEnum):
     BODY_TOO_LARGE = "body_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     RANGE_NOT_SATISFIABLE = "range_not_satisfiable"
+    FILE_REFUSED = "file_refused"
+    # What a URL led to.
+    URL_REFUSED = "url_refused"
+    URL_UNREACHABLE = "url_unreachable"
+    URL_TIMEOUT = "url_timeout"
+    URL_STATUS = "url_status"
+    URL_CUT = "url_cut"
+    URL_TOO_LARGE = "url_too_large"
+    URL_UNSUPPORTED = "url_unsupported"
+    ROBOTS_DISALLOWED = "robots_disallowed"
+    ROBOTS_UNREACHABLE = "robots_unreachable"
     # What a model or its provider answered.
     RATE_LIMITED = "rate_limited"
     OVERLOADED = "overloaded"
@@ -103,6 +114,16 @@ ERRORS: dict[ErrorType, ErrorKind] = {
     ErrorType.BODY_TOO_LARGE: ErrorKind("The body is too large", 413),
     ErrorType.UNSUPPORTED_MEDIA_TYPE: ErrorKind("The body's media type is not supported", 415),
     ErrorType.RANGE_NOT_SATISFIABLE: ErrorKind("The range lies outside the artifact", 416),
+    ErrorType.URL_REFUSED: ErrorKind("The URL is not one that may be asked", 422),
+    ErrorType.URL_UNREACHABLE: ErrorKind("The URL's server cannot be reached", 502, transient=True),
+    ErrorType.URL_TIMEOUT: ErrorKind("The URL's server took too long", 504, transient=True),
+    ErrorType.URL_STATUS: ErrorKind("The URL's server answered with an error", 502, transient=True),
+    ErrorType.URL_CUT: ErrorKind("The URL's server broke off its answer", 502, transient=True),
+    ErrorType.URL_TOO_LARGE: ErrorKind("What the URL leads to is too large", 422),
+    ErrorType.URL_UNSUPPORTED: ErrorKind("What the URL leads to cannot be read", 422),
+    ErrorType.ROBOTS_DISALLOWED: ErrorKind("The site's robots.txt does not allow this", 422),
+    ErrorType.ROBOTS_UNREACHABLE: ErrorKind("The site's robots.txt cannot be read", 502, transient=True),
+    ErrorType.FILE_REFUSED: ErrorKind("The file cannot be taken", 422),
     ErrorType.RATE_LIMITED: ErrorKind("The provider limits the rate", 502, transient=True, falls_through=True),
     ErrorType.OVERLOADED: ErrorKind("The provider is overloaded", 502, transient=True, falls_through=True),
     ErrorType.PROVIDER_ERROR: ErrorKind("The provider failed", 502, transient=True, falls_through=True),

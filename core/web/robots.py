@@ -1,0 +1,93 @@
+"""robots.txt (RFC 9309): asked once in a while for each origin, by the rules that hold for everything else."""
+
+import asyncio
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from protego import Protego
+
+from core.contracts.errors import AtelierError, ErrorType
+from core.web.addresses import Place
+
+MAX_BYTES = 500 * 1024
+"""That much is read; what follows is ignored (RFC 9309, 2.5)."""
+KEPT_SECONDS = 600.0
+KEPT_ORIGINS = 500
+
+_AGENT = re.compile(r"\s*user[-\s]*agent\b[:\s]*(.*)", re.IGNORECASE)
+
+
+class RobotsFile(NamedTuple):
+    """What a server answered when it was asked for its robots.txt."""
+
+    status: int
+    body: bytes
+
+
+class Robots:
+    """Asks whether a place may be read by us."""
+
+    def __init__(
+        self,
+        agent: str,
+        fetch: Callable[[Place], Awaitable[RobotsFile]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._agent = agent.split("/", 1)[0]
+        self._fetch, self._clock = fetch, clock
+        self._known: OrderedDict[str, tuple[float, Protego | None]] = OrderedDict()
+
+    async def check(self, place: Place) -> None:
+        """Raises `robots_disallowed`, or `robots_unreachable` if the server cannot say (RFC 9309, 2.3.1.4)."""
+        rules = await self._rules(place)
+        if rules is not None and not rules.can_fetch(place.url, self._agent):
+            raise AtelierError(
+                ErrorType.ROBOTS_DISALLOWED,
+                f"The robots.txt of {place.authority} does not let {self._agent} read this page. "
+                "Upload it as a file instead, if you may.",
+            )
+
+    async def _rules(self, place: Place) -> Protego | None:
+        until, rules = self._known.get(place.origin, (0.0, None))
+        if self._clock() < until:
+            return rules
+        rules = await self._ask(place)
+        self._known[place.origin] = (self._clock() + KEPT_SECONDS, rules)
+        self._known.move_to_end(place.origin)
+        while len(self._known) > KEPT_ORIGINS:
+            self._known.popitem(last=False)
+        return rules
+
+    async def _ask(self, place: Place) -> Protego | None:
+        try:
+            status, body = await self._fetch(place._replace(target="/robots.txt"))
+        except AtelierError as error:
+            if not error.kind.transient:
+                raise
+            raise self._unreachable(place, error.message) from None
+        if status >= 500:
+            raise self._unreachable(place, f"It answered with status {status}.")
+        if status >= 400:
+            return None
+        text = body[:MAX_BYTES].decode("utf-8-sig", "replace")
+        # In a thread: half a megabyte takes a fifth of a second.
+        return await asyncio.to_thread(lambda: Protego.parse(self._ours(text)))
+
+    def _ours(self, text: str) -> str:
+        """The file with all agents that are not us as one: the parser's time grows with agents times rules."""
+        lines = text.splitlines()
+        for number, line in enumerate(lines):
+            if named := _AGENT.match(line):
+                agent = named[1].partition("#")[0].strip().lower()
+                lines[number] = f"User-agent: {agent if agent in ('*', self._agent.lower()) else 'another'}"
+        return "\n".join(lines)
+
+    @staticmethod
+    def _unreachable(place: Place, why: str) -> AtelierError:
+        return AtelierError(
+            ErrorType.ROBOTS_UNREACHABLE,
+            f"The robots.txt of {place.authority} could not be read, so the page was not asked for. {why}",
+        )
