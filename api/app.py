@@ -28,20 +28,23 @@ from api.routers import (
     estimates,
     events,
     health,
+    hooks,
     jobs,
     keys,
     outlines,
+    uploads,
     usage,
 )
 from api.tokens import TokenSigner
 from api.turns import Turns
+from core import VERSION
 from core.artifacts.store import ArtifactStore
 from core.db.engine import Database, plain_url
 from core.llm.choice import configured_providers, default_chain
 from core.settings import Settings
 from core.temporal import connect
+from core.web.addresses import Allowed
 
-VERSION = "0.1.0"
 ERRANDS_SECONDS = 2.0
 
 
@@ -51,7 +54,7 @@ def create_app(settings: Settings, *, background: bool = True, passwords: Passwo
     Without `background` it only answers: other processes start jobs, close them, and sweep bytes. `passwords` are
     closed with it.
     Raises ValueError or OSError when the settings name no database, no Temporal, or a store that cannot be opened, or
-    proxies or origins that are none.
+    proxies, origins or allowed hosts that are none.
     """
     if settings.database_url is None:
         raise ValueError("DATABASE_URL is not set")
@@ -60,6 +63,7 @@ def create_app(settings: Settings, *, background: bool = True, passwords: Passwo
     # Here, where a mistake is one line, and not in a start that fails with a traceback.
     url, store = plain_url(settings.database_url.get_secret_value()), ArtifactStore.open(settings.artifacts)
     address, trusted = settings.temporal_address, networks(settings.trusted_proxies)
+    Allowed(settings.allowed_hosts)
     hashing = passwords or Passwords(settings.password_hashes_at_once)
 
     @asynccontextmanager
@@ -86,6 +90,7 @@ def create_app(settings: Settings, *, background: bool = True, passwords: Passwo
         outlines,
         events,
         artifacts,
+        uploads,
         documents,
         budgets,
         estimates,
@@ -94,6 +99,7 @@ def create_app(settings: Settings, *, background: bool = True, passwords: Passwo
         auth,
         account,
         keys,
+        hooks,
         erasures,
         health,
     ):
@@ -145,6 +151,7 @@ async def _running(
             turns=turns,
             passwords=passwords,
             erasure=background.erasure,
+            uploads=background.uploads,
         )
         stack.push_async_callback(background.stop)
         if with_background:

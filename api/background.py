@@ -1,5 +1,5 @@
-"""What every API process does beside answering: start accepted jobs, close jobs whose workflow ended, erase deleted
-accounts, settle what was spent, sweep bytes."""
+"""What every API process does beside answering: start accepted jobs and deliveries, close jobs whose workflow ended,
+erase deleted accounts, settle what was spent, end uploads, sweep bytes."""
 
 import asyncio
 import contextlib
@@ -9,11 +9,14 @@ from datetime import timedelta
 import structlog
 from temporalio.client import Client
 
+from api.deliveries import Deliveries
 from api.erasure import Erasure
 from api.reconciler import Reconciler
 from api.starter import Starter
+from api.uploads import Uploads
 from core.artifacts.store import ArtifactStore
 from core.contracts.errors import AtelierError
+from core.contracts.webhooks import Schedule
 from core.db.engine import Database
 from core.db.repositories.artifacts import ReferenceRepository
 from core.db.repositories.limits import LimitRepository
@@ -23,6 +26,7 @@ from core.settings import Settings
 
 SWEEP_SECONDS = 3600.0
 """A sweep lists the whole store."""
+UPLOADS_SECONDS = 60.0
 BUDGETS_SECONDS = 15.0
 """How long a job waits for a budget that allows its call again because others cost less than was held for them."""
 
@@ -39,9 +43,16 @@ class Background:
         review_seconds = max(1, round(settings.review_expiry_days * 86_400))
         self._starter = Starter(database, temporal, review_seconds=review_seconds)
         grace = timedelta(seconds=settings.cancel_grace_seconds)
+        schedule = Schedule(
+            first=settings.webhook_first_retry_seconds,
+            longest=settings.webhook_longest_retry_seconds,
+            total=settings.webhook_retry_hours * 3600,
+        )
+        self._deliveries = Deliveries(database, temporal, schedule)
         self._reconciler = Reconciler(database, temporal, cancel_grace=grace)
+        self.uploads = Uploads(settings, store)
         self.erasure = Erasure(database, temporal, store, cancel_grace=grace)
-        self._woken = asyncio.Event()
+        self._woken: list[asyncio.Event] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -50,6 +61,9 @@ class Background:
         self._tasks = [
             asyncio.create_task(self._every("starter", settings.starter_interval_seconds, self._starter.sweep, True)),
             asyncio.create_task(
+                self._every("deliveries", settings.starter_interval_seconds, self._deliveries.sweep, True)
+            ),
+            asyncio.create_task(
                 self._every("reconciler", settings.reconciler_interval_seconds, self._reconciler.sweep, False)
             ),
             asyncio.create_task(
@@ -57,7 +71,9 @@ class Background:
             ),
             asyncio.create_task(self._every("budgets", self._budgets_seconds(), self._sweep_budgets, False)),
             asyncio.create_task(self._every("sweeper", SWEEP_SECONDS, self._sweep_bytes, False)),
+            asyncio.create_task(self._every("uploads", UPLOADS_SECONDS, self._sweep_uploads, False)),
             asyncio.create_task(self._every("results", SWEEP_SECONDS, self._sweep_results, False)),
+            asyncio.create_task(self._every("old deliveries", SWEEP_SECONDS, self._deliveries.drop_old, False)),
             asyncio.create_task(self._every("limits", SWEEP_SECONDS, self._sweep_limits, False)),
         ]
 
@@ -70,13 +86,16 @@ class Background:
                 await task
 
     def wake(self) -> None:
-        """Something was accepted or asked for: the starter looks at once, and not at its next turn."""
-        self._woken.set()
+        """Something was accepted or asked for: the starters look at once, and not at their next turn."""
+        for woken in self._woken:
+            woken.set()
 
     async def _every(self, name: str, seconds: float, sweep: Callable[[], Awaitable[None]], wakeable: bool) -> None:
+        woken = asyncio.Event()
+        if wakeable:
+            self._woken.append(woken)
         while True:
-            if wakeable:
-                self._woken.clear()
+            woken.clear()
             try:
                 await sweep()
             except AtelierError as error:
@@ -84,11 +103,8 @@ class Background:
             except Exception:
                 # One bad row or answer must not end the task for all others.
                 log.exception("background.failed", task=name)
-            if wakeable:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), seconds)
-            else:
-                await asyncio.sleep(seconds)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(woken.wait(), seconds)
 
     def _budgets_seconds(self) -> float:
         return min(BUDGETS_SECONDS, self._settings.settle_after_seconds)
@@ -105,6 +121,9 @@ class Background:
             log.info("ledger.settled", attempts=settled)
         if woken:
             self.wake()
+
+    async def _sweep_uploads(self) -> None:
+        await self.uploads.sweep(self._database)
 
     async def _sweep_results(self) -> None:
         async with self._database.transaction() as connection:
@@ -125,5 +144,6 @@ class Background:
 
         grace = timedelta(seconds=self._settings.artifact_sweep_grace_seconds)
         deleted = await self._store.sweep(referenced, grace)
+        deleted += await self.uploads.sweep_bytes(self._database, grace)
         if deleted:
             log.info("artifacts.swept", deleted=deleted)

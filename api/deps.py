@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import structlog
 from fastapi import Depends, Request
@@ -27,6 +27,7 @@ from core.db.repositories.accounts import AccountRepository
 from core.db.repositories.artifacts import ArtifactRepository
 from core.db.repositories.audit import Act, AuditLog, AuditRepository
 from core.db.repositories.budgets import BudgetRepository
+from core.db.repositories.deliveries import DeliveryRepository
 from core.db.repositories.documents import DocumentRepository
 from core.db.repositories.erasures import ErasureRepository
 from core.db.repositories.events import JobEventsRepository
@@ -35,8 +36,13 @@ from core.db.repositories.jobs import JobRepository
 from core.db.repositories.keys import KeyRepository
 from core.db.repositories.logins import LoginRepository
 from core.db.repositories.steps import AnswersRepository
+from core.db.repositories.uploads import UploadRepository
 from core.db.repositories.usage import UsageRepository
+from core.db.repositories.webhooks import WebhookRepository
 from core.settings import Settings
+
+if TYPE_CHECKING:
+    from api.uploads import Uploads  # which takes these dependencies
 
 log = structlog.get_logger()
 
@@ -82,6 +88,7 @@ class Deps:
     turns: Turns
     passwords: Passwords
     erasure: Erasure
+    uploads: "Uploads"
     errands: Errands = field(default_factory=Errands)
 
 
@@ -222,6 +229,11 @@ class Session:
         return ArtifactRepository(self.connection, self.owner.id)
 
     @property
+    def uploads(self) -> UploadRepository:
+        """The files they brought."""
+        return UploadRepository(self.connection, self.owner.id)
+
+    @property
     def events(self) -> JobEventsRepository:
         """The events."""
         return JobEventsRepository(self.connection, self.owner.id)
@@ -250,6 +262,16 @@ class Session:
     def keys(self) -> KeyRepository:
         """Their API keys."""
         return KeyRepository(self.connection, self.owner.id)
+
+    @property
+    def hooks(self) -> WebhookRepository:
+        """Who is told of what happens to the jobs."""
+        return WebhookRepository(self.connection, self.owner.id)
+
+    @property
+    def deliveries(self) -> DeliveryRepository:
+        """What they were told."""
+        return DeliveryRepository(self.connection, self.owner.id)
 
     @property
     def erasures(self) -> ErasureRepository:

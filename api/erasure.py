@@ -19,7 +19,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from core.artifacts.store import ArtifactStore
 from core.contracts.errors import AtelierError, ErrorType
-from core.contracts.names import OWNER_ATTRIBUTE, workflow_id
+from core.contracts.names import OWNER_ATTRIBUTE, parse_workflow_id, workflow_id
+from core.contracts.webhooks import DELIVERY
 from core.db.engine import Database
 from core.db.repositories.erasures import Claim, ErasureRecord, ErasureWorkRepository, StillAliveError
 from core.temporal import is_away
@@ -174,7 +175,8 @@ class Erasure:
             seen = await handle.describe(rpc_timeout=CALL_TIMEOUT)
             if seen.status is not WorkflowExecutionStatus.RUNNING:
                 return False
-            if not claim.overdue:
+            # Who is to be told of the account's jobs is not, and nobody waits for a receiver.
+            if not claim.overdue and parse_workflow_id(workflow).pipeline != DELIVERY:
                 return True
             log.warning("erasure.terminates", workflow_id=workflow)
             await handle.terminate("its account was deleted, and it did not end in time", rpc_timeout=CALL_TIMEOUT)

@@ -62,6 +62,7 @@ PENDING: Example = {
     "error": None,
     "result": None,
     "simulated": False,
+    "webhook_url": None,
     "cancel_requested": False,
     "paused": False,
     "run": 1,
@@ -227,6 +228,10 @@ _DETAILS: dict[ErrorType, tuple[str, Example]] = {
         "There are 50 keys, as many as an account may have. Revoke one first.",
         {"details": {"limit": 50}},
     ),
+    ErrorType.TOO_MANY_HOOKS: (
+        "There are 20 webhooks, as many as an account may have. Delete one first.",
+        {"details": {"limit": 20}},
+    ),
     ErrorType.TOO_MANY_REQUESTS: (
         "You have started as many jobs as one user may in an hour. Try again in 6 minutes.",
         {"details": {"limit": "submissions", "quota": 100, "seconds": 3600}},
@@ -246,6 +251,17 @@ _DETAILS: dict[ErrorType, tuple[str, Example]] = {
     ErrorType.INVALID_STATE: ("The job is completed and cannot be cancelled.", {"details": {"status": "completed"}}),
     ErrorType.BODY_TOO_LARGE: ("The body may have 1048576 bytes.", {"details": {"limit": 1048576}}),
     ErrorType.UNSUPPORTED_MEDIA_TYPE: ("Send the body as JSON in UTF-8, with `Content-Type: application/json`.", {}),
+    ErrorType.FILE_REFUSED: (
+        "The PDF needs a password. Save it without one.",
+        {"details": {"reason": "encrypted"}},
+    ),
+    ErrorType.QUOTA_EXCEEDED: (
+        "You have 1000 files of 812004113 bytes, ready or on their way; 1000 files of 10000000000 bytes may be kept. "
+        "Delete what is not needed any more.",
+        {"details": {"files": 1000, "bytes": 812004113, "quota_files": 1000, "quota_bytes": 10_000_000_000}},
+    ),
+    ErrorType.UPLOAD_URL_INVALID: ("The URL is for `Content-Type: application/pdf`.", {}),
+    ErrorType.UPLOAD_EXPIRED: ("The upload was not completed in time. Make another.", {}),
     ErrorType.RANGE_NOT_SATISFIABLE: ("The artifact has 48213 bytes.", {"details": {"size": 48213}}),
     ErrorType.DATABASE_UNAVAILABLE: ("The database cannot be reached; what was asked was not done.", {}),
     ErrorType.STORE_UNAVAILABLE: ("the artifact store does not answer", {}),

@@ -112,7 +112,8 @@ class AnswerMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(scope, receive, self._max_body_bytes, self._body_seconds)
+        body = Body(scope, receive, self._max_body_bytes, self._body_seconds, self._answer_seconds)
+        scope.setdefault("state", {})["body"] = body
 
         async def sending(message: Message) -> None:
             if not body.answered:
@@ -125,6 +126,7 @@ class AnswerMiddleware:
         try:
             # It ends by cancelling the route, whose session then rolls back and gives its connection away.
             async with asyncio.timeout(self._answer_seconds) as patience:
+                body.patience = patience
                 await self._app(scope, body, sending)
         except ClientDisconnect:
             return
@@ -149,20 +151,39 @@ class BrokenResponseError(Exception):
     """Tells uvicorn to close the connection."""
 
 
-class _Body:
+class Body:
     """`receive` that counts bytes and seconds. Over a limit it raises, also when the client did not say how much it
-    would send. Once the answer has begun, what still comes is of no account."""
+    would send. Once the answer has begun, what still comes is of no account.
 
-    def __init__(self, scope: Scope, receive: Receive, limit: int, seconds: float) -> None:
+    A route that takes more finds it in the request's state, and says so (`expect`) once it knows that it wants it.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, limit: int, seconds: float, answer_seconds: float) -> None:
         self._receive = receive
         self._limit = limit
         self._declared, expected = _announced(scope)
         self._seconds = seconds
+        self._silence: float | None = None
+        self._answer_seconds = answer_seconds
         self._deadline: float | None = None
         self._count = 0
         # What announces no body has none, and needs no watch.
         self._whole = not expected
         self.answered = False
+        self.patience: asyncio.Timeout | None = None
+        """Ends the request when there is no answer in time."""
+
+    @property
+    def declared(self) -> int:
+        """Bytes that the client says it sends."""
+        return self._declared
+
+    def expect(self, limit: int, *, silence: float, seconds: float) -> None:
+        """Let so many bytes come in so many seconds, with no pause that is longer than `silence`. The time for the
+        answer begins when they are there."""
+        self._limit, self._silence, self._seconds, self._deadline = limit, silence, seconds, None
+        if self.patience is not None and not self._whole:
+            self.patience.reschedule(None)
 
     async def __call__(self) -> Message:
         if self._whole or self.answered:
@@ -172,8 +193,10 @@ class _Body:
         if self._deadline is None:
             # Counted from the first look: a route that waits for something else first is not the client's fault.
             self._deadline = asyncio.get_running_loop().time() + self._seconds
+        now = asyncio.get_running_loop().time()
+        until = self._deadline if self._silence is None else min(self._deadline, now + self._silence)
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with asyncio.timeout_at(until):
                 message = await self._receive()
         except TimeoutError:
             raise self._too_slow() from None
@@ -182,6 +205,8 @@ class _Body:
             self._whole = not message.get("more_body", False)
             if self._count > self._limit:
                 raise self._too_large()
+            if self._whole and self._silence is not None and self.patience is not None:
+                self.patience.reschedule(asyncio.get_running_loop().time() + self._answer_seconds)
         return message
 
     def _too_large(self) -> AtelierError:
@@ -193,11 +218,10 @@ class _Body:
 
     def _too_slow(self) -> ProblemError:
         # What may still come of the body must not be taken for the next request.
-        return ProblemError(
-            ErrorType.REQUEST_TIMEOUT,
-            f"The body did not arrive within {self._seconds:g} s, so nothing was done. Send the request again.",
-            headers=_CLOSE,
-        )
+        said = f"The body did not arrive within {self._seconds:g} s, so nothing was done. Send the request again."
+        if self._silence is not None:
+            said = f"Nothing came for {self._silence:g} s, or too little, so nothing was kept. Send the bytes again."
+        return ProblemError(ErrorType.REQUEST_TIMEOUT, said, headers=_CLOSE)
 
 
 def _ids(scope: Scope) -> tuple[str, str]:

@@ -13,9 +13,11 @@ from api.admin_schemas import AccountCreation, AdminAccountPatch
 from api.document_schemas import EditSection, OutlineApproval, OutlineRevision, RegenerateSection
 from api.erasure_schemas import AccountDeletion
 from api.errors import MEDIA_TYPE
+from api.hook_schemas import HookPatch, HookRequest
 from api.money_schemas import BudgetRaise, MonthlyBudget
 from api.people_schemas import KeyRequest, LoginRequest, MePatch, PasswordChange, RefreshRequest, Registration
 from api.schemas import EventView, JobPatch, JobSubmission, Problem
+from api.upload_schemas import UploadRequest
 from core.contracts.errors import ERRORS, ErrorType
 from core.contracts.outlines import OutlineEdit
 from workflows.registry import PIPELINES
@@ -42,6 +44,8 @@ TAGS = [
     {"name": "budgets", "description": "What may be spent: no call is made that could pass it."},
     {"name": "usage", "description": "What is asked of models and what it costs, before and after."},
     {"name": "artifacts", "description": "The files that jobs make."},
+    {"name": "uploads", "description": "Files that you bring: announce one, send its bytes, complete it."},
+    {"name": "hooks", "description": "Webhooks: be called when a job ends or waits, and see what was delivered."},
     {"name": "admin", "description": "For admins: accounts, everybody's figures, limits. Never another's content."},
     {"name": "health", "description": "For load balancers and operators; needs no key."},
 ]
@@ -64,6 +68,9 @@ _BODIES: tuple[type[BaseModel], ...] = (
     PasswordChange,
     KeyRequest,
     AccountDeletion,
+    HookRequest,
+    HookPatch,
+    UploadRequest,
 )
 OPEN_TAGS = frozenset({"auth", "health"})
 """Of the routes that need no credentials."""

@@ -17,9 +17,10 @@ from pydantic import (
 )
 
 from core.contracts.base import Json, Submission
-from core.contracts.errors import ErrorType
+from core.contracts.errors import AtelierError, ErrorType
 from core.contracts.jobs import EventType, JobError, JobStatus, Progress
 from core.contracts.llm import ModelChain
+from core.web.addresses import place_of
 
 # No control character (Cc), as every dialect of regular expressions spells it: the document is for all of them.
 _VISIBLE = r"^[^\x00-\x1f\x7f-\x9f]+$"
@@ -44,6 +45,8 @@ def a_number(value: Any) -> Any:
     return value
 
 
+MOST_URL = 2_000
+"""Characters."""
 MOST_USD = 1_000_000
 Usd = Annotated[
     Annotated[Decimal, Field(gt=0, le=MOST_USD, decimal_places=8)],
@@ -55,6 +58,23 @@ Title = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=50, pattern=_VISIBLE)]
 Tags = Annotated[tuple[Tag, ...], Field(max_length=20), AfterValidator(_distinct)]
 Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+
+
+def _a_url(value: str) -> str:
+    """The URL in the one spelling that is asked. Raises ValueError for one that is not understood."""
+    try:
+        return place_of(value).url
+    except AtelierError as error:
+        raise ValueError(error.message) from None
+
+
+ReceiverUrl = Annotated[
+    str,
+    StringConstraints(max_length=MOST_URL),
+    AfterValidator(_a_url),
+    WithJsonSchema({"type": "string", "format": "uri", "maxLength": MOST_URL}),
+]
+"""Of a receiver of webhooks; `api.hook_schemas.check_receiver` says whether it may be one."""
 
 
 class JobSubmission(Submission):
@@ -72,6 +92,11 @@ class JobSubmission(Submission):
         default=None,
         description="The most that the job may cost, in US dollars: no call is made that could pass it. The job then "
         "waits until you add to it. At most eight decimals.",
+    )
+    webhook_url: ReceiverUrl | None = Field(
+        default=None,
+        description="Told when the job completes, fails, is cancelled or waits, as Standard Webhooks says, and signed "
+        "with your signing secret (`GET /v1/me/signing-secret`). https, at a public address.",
     )
 
 
@@ -181,6 +206,7 @@ class JobView(AnswerModel):
     error: JobError | None
     result: ResultView | None
     simulated: bool = Field(description="Something in it came from the simulator and not from a model.")
+    webhook_url: str | None
     cancel_requested: bool
     paused: bool
     run: int = Field(description="Counts from 1; a retry is the next.")

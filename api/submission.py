@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import unicodedata
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -13,16 +13,19 @@ from fastapi import Response
 from api.deps import Deps, Session
 from api.errors import ProblemError
 from api.estimates import check_budget, estimate_view
+from api.hook_schemas import check_receiver
 from api.limits import GiveBack
-from api.requests import check, invalid
+from api.requests import MESSAGE_LIMIT, InvalidRequestError, Problem, check, invalid, path_id
 from api.schemas import JobSubmission
 from api.views import answer, job_view
-from core.contracts.base import Attachment, Contract, Json
+from core.contracts.base import Attachment, Contract, Json, Referred
 from core.contracts.errors import AtelierError, ErrorType
 from core.contracts.estimates import EstimatedCall
+from core.contracts.reading import WITH_TEXT, UploadedFile
 from core.db.repositories.job_records import JobRecord
 from core.db.repositories.jobs import NewJob
 from core.llm.choice import refusal
+from core.web.addresses import place_of
 from workflows.registry import PIPELINES, Pipeline
 
 _NO_MODEL = (
@@ -45,18 +48,51 @@ def checked_submission(deps: Deps, submission: JobSubmission) -> Checked:
     """What a submission asks for. Raises `UNKNOWN_PIPELINE`, `INVALID_REQUEST`, `UNKNOWN_MODEL`, `PRICE_UNKNOWN`."""
     pipeline = known_pipeline(submission.pipeline, to_submit=True)
     checked = check(pipeline.input, submission.input, prefix=("input",))
+    _check_urls(pipeline.refers(checked))
+    if submission.webhook_url is not None:
+        check_receiver(deps.settings, submission.webhook_url, "webhook_url")
     models = chain(deps, submission.models)
     check_budget(submission.budget_usd, models)
     return Checked(pipeline, checked, models, pipeline.estimate(checked))
 
 
-def new_job(deps: Deps, owner_id: str, submission: JobSubmission, idempotency_key: str | None) -> NewJob:
-    """The job of a submission. Raises what `checked_submission` does."""
-    asked = checked_submission(deps, submission)
-    pipeline = asked.pipeline
+async def submit(session: Session, submission: JobSubmission, idempotency_key: str | None) -> Response:
+    """Accept a job and answer with it.
+
+    Raises what `checked_submission` and `accept` do, and `INVALID_REQUEST` for an upload that cannot be used.
+    """
+    asked = checked_submission(session.deps, submission)
+    body_sha256 = _body_sha256(asked, submission)
+    referred = list(asked.pipeline.refers(asked.input))
+    uploads: dict[str, UploadedFile] = {}
+    if any(named.upload_id is not None for named in referred):
+        if idempotency_key is not None:
+            # Before the uploads are looked at: one may have been deleted since the job was accepted.
+            known = await session.jobs.repeated(idempotency_key, body_sha256)
+            if known is not None:
+                return accepted(known)
+        uploads = await _uploads(session, referred)
+    prepared = asked.pipeline.prepare(asked.input, session.owner.id, uploads)
+    job = NewJob(
+        pipeline=asked.pipeline.name,
+        title=submission.title or visible(asked.pipeline.title(asked.input)) or asked.pipeline.name,
+        tags=submission.tags,
+        input=prepared.input.model_dump(mode="json"),
+        models=asked.models,
+        body_sha256=body_sha256,
+        idempotency_key=idempotency_key,
+        attachments=prepared.attachments,
+        budget_usd=submission.budget_usd,
+        webhook_url=submission.webhook_url,
+        estimate=estimate_view(asked.calls, asked.models[0], session.deps.settings) if asked.calls else None,
+    )
+    return await accept(session, job)
+
+
+def _body_sha256(asked: Checked, submission: JobSubmission) -> str:
     # The models as they were given: a deployment that changes its default must not break a repeated submission.
     body = {
-        "pipeline": pipeline.name,
+        "pipeline": asked.pipeline.name,
         # As given, without defaults: a version that adds a field with one must not break a repeated submission.
         "input": asked.input.model_dump(mode="json", exclude_defaults=True),
         "title": submission.title,
@@ -66,20 +102,48 @@ def new_job(deps: Deps, owner_id: str, submission: JobSubmission, idempotency_ke
     if submission.budget_usd is not None:
         # Only then: what was submitted before there were budgets stays the same request.
         body["budget_usd"] = str(submission.budget_usd.normalize())
-    body_sha256 = sha256_of(body)
-    prepared = pipeline.prepare(asked.input, owner_id)
-    return NewJob(
-        pipeline=pipeline.name,
-        title=submission.title or visible(pipeline.title(asked.input)) or pipeline.name,
-        tags=submission.tags,
-        input=prepared.input.model_dump(mode="json"),
-        models=asked.models,
-        body_sha256=body_sha256,
-        idempotency_key=idempotency_key,
-        attachments=prepared.attachments,
-        budget_usd=submission.budget_usd,
-        estimate=estimate_view(asked.calls, asked.models[0], deps.settings) if asked.calls else None,
-    )
+    if submission.webhook_url is not None:
+        body["webhook_url"] = submission.webhook_url
+    return sha256_of(body)
+
+
+def _check_urls(referred: Iterable[Referred]) -> None:
+    """Refuse URLs that nobody may ask for as they are spelled. Where the others lead shows when they are read."""
+    wrong: list[Problem] = []
+    for named in referred:
+        try:
+            if named.url is not None:
+                place_of(named.url)
+        except AtelierError as error:
+            wrong.append(_problem(named, error.message, error.type))
+    if wrong:
+        raise InvalidRequestError(wrong)
+
+
+async def _uploads(session: Session, referred: Iterable[Referred]) -> dict[str, UploadedFile]:
+    """The files of the uploads that an input names. Raises `INVALID_REQUEST`, with all that cannot be used."""
+    found: dict[str, UploadedFile] = {}
+    wrong: list[Problem] = []
+    for named in referred:
+        if named.upload_id is None:
+            continue
+        try:
+            upload = await session.uploads.ready(path_id(named.upload_id, "upload"))
+        except AtelierError as error:
+            wrong.append(_problem(named, error.message, error.type))
+            continue
+        if upload.kind in WITH_TEXT:
+            found[named.upload_id] = UploadedFile(ref=upload.ref, name=upload.name, kind=upload.kind)
+        else:
+            message = "There is no text to read in it. Text, Markdown, JSON, PDF and DOCX can be read."
+            wrong.append(_problem(named, message, ErrorType.FILE_REFUSED))
+    if wrong:
+        raise InvalidRequestError(wrong)
+    return found
+
+
+def _problem(named: Referred, message: str, type: ErrorType) -> Problem:
+    return {"loc": ".".join(("input", *named.place)), "message": message[:MESSAGE_LIMIT], "type": type.value}
 
 
 def known_pipeline(name: str, *, to_submit: bool = False) -> Pipeline:
@@ -132,12 +196,15 @@ async def counted(session: Session, attachments: Sequence[Attachment] = ()) -> A
     fails within is not counted in the end. Bytes that no job comes to refer to are swept.
     Raises `TOO_MANY_REQUESTS`, `STORE_UNAVAILABLE`.
     """
+    new = [file for file in attachments if file.data is not None]
     async with AsyncExitStack() as stack:
         give_back = await stack.enter_async_context(counting(session))
-        if attachments:
+        if new:
             await session.leave()
             put = session.deps.store.put
-            await asyncio.gather(*(put(session.owner.id, file.data, file.ref.media_type) for file in attachments))
+            await asyncio.gather(
+                *(put(session.owner.id, file.data, file.ref.media_type) for file in new if file.data is not None)
+            )
         await session.begin()
         yield give_back
 

@@ -41,10 +41,7 @@ class TokenSigner:
     """Signs with the newest secret and accepts those of before; a token names its own by `kid`."""
 
     def __init__(self, settings: Settings) -> None:
-        given = (settings.jwt_secret, settings.jwt_secret_previous)
-        secrets = [secret.get_secret_value() for secret in given if secret]
-        if settings.jwt_secret is None:
-            secrets.insert(0, _derived(settings))
+        secrets = server_secrets(settings)
         self._keys = {_kid(secret): secret for secret in secrets}
         self._newest = _kid(secrets[0])
         self._seconds = round(settings.access_token_minutes * 60)
@@ -84,6 +81,13 @@ class TokenSigner:
         except (jwt.PyJWTError, TypeError, ValueError, AttributeError):
             # The last three: signed with our secret, but not by us.
             raise InvalidTokenError from None
+
+
+def server_secrets(settings: Settings) -> list[str]:
+    """What only the deployment knows, the newest first."""
+    given = (settings.jwt_secret, settings.jwt_secret_previous)
+    secrets = [secret.get_secret_value() for secret in given if secret]
+    return secrets if settings.jwt_secret else [_derived(settings), *secrets]
 
 
 def _derived(settings: Settings) -> str:

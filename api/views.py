@@ -64,6 +64,7 @@ def job_view(job: JobRecord) -> View:
         },
         "result": None if job.result is None else _result_view(job.result),
         "simulated": job.simulated,
+        "webhook_url": job.webhook_url,
         "cancel_requested": job.cancel_requested,
         "paused": job.paused,
         "run": job.run,

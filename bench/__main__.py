@@ -16,7 +16,20 @@ from typing import Self
 
 import psutil
 
-from bench import caching, death, documents_in, exports, gateway, longform, people, rest, steps, streaming, throughput
+from bench import (
+    caching,
+    death,
+    documents_in,
+    exports,
+    gateway,
+    longform,
+    people,
+    rest,
+    steps,
+    streaming,
+    throughput,
+    uploads,
+)
 from bench.figures import Figure, Target, save, show
 
 BENCHMARKS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
@@ -32,6 +45,7 @@ BENCHMARKS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
     "pressure": rest.pressure,
     "people": people.run,
     "guesses": people.guesses,
+    "uploads": uploads.run,
     "death": death.run,
 }
 LIMIT_SECONDS = 120.0

@@ -125,9 +125,17 @@ class Api:
         """API keys, newest first, over as many pages as it takes."""
         return self.pages("/v1/me/keys", limit)
 
+    def hooks(self, limit: int) -> Iterator[Json]:
+        """Webhooks, newest first, over as many pages as it takes."""
+        return self.pages("/v1/hooks", limit)
+
     def accounts(self, limit: int) -> Iterator[Json]:
         """All accounts, newest first, over as many pages as it takes. For admins."""
         return self.pages("/v1/admin/accounts", limit)
+
+    def uploads(self, limit: int) -> Iterator[Json]:
+        """Files that were brought, newest first, over as many pages as it takes."""
+        return self.pages("/v1/uploads", limit)
 
     def pages(self, path: str, limit: int, filters: dict[str, str] | None = None) -> Iterator[Json]:
         """The items of a list, over as many pages as it takes."""
@@ -153,9 +161,17 @@ class Api:
         """The same for a document."""
         return _resolve(given, "document", self.documents, "A longform job that completed makes one.")
 
+    def resolve_upload(self, given: str) -> str:
+        """The same for an upload."""
+        return _resolve(given, "upload", self.uploads, "atelier upload FILE")
+
     def resolve_key(self, given: str) -> str:
         """The same for a key."""
         return _resolve(given, "key", self.keys, "atelier keys create NAME")
+
+    def resolve_hook(self, given: str) -> str:
+        """The same for a webhook."""
+        return _resolve(given, "hook", self.hooks, "atelier hooks add URL")
 
     def resolve_account(self, given: str) -> str:
         """The same for an account, which can be named by its email too. For admins."""

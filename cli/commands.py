@@ -15,7 +15,9 @@ from cli.errors import CliError
 from cli.figures import size
 from cli.outputs import download_outputs
 from cli.shared import AsJson, JobId, accepted, connect, follow, print_json, say_status
+from cli.submission import with_uploads
 from cli.terminal import INTERRUPTED, say
+from cli.uploading import upload_file
 from cli.view import job_details, jobs_table
 
 _POLL = 0.3  # seconds
@@ -56,6 +58,7 @@ def submit(
     tag: flags.Tag = None,
     model: flags.Model = None,
     budget: flags.Budget = None,
+    webhook: flags.Webhook = None,
     input: flags.Input = None,
     idempotency_key: flags.Key = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow it until it has ended.")] = False,
@@ -66,8 +69,11 @@ def submit(
         topic, words, pages, minutes, audience, tone, language, style, source, review, threshold, max_revisions,
         no_cache, format,
     )  # fmt: skip
-    body = flags.submission(pipeline, given, input, title=title, tags=tag, models=model, budget_usd=budget)
+    body = flags.submission(
+        pipeline, given, input, title=title, tags=tag, models=model, budget_usd=budget, webhook_url=webhook
+    )
     with connect() as api:
+        body = with_uploads(body, lambda file: str(upload_file(api, file)["id"]))
         accepted(api, api.submit(body, idempotency_key), watch=watch, as_json=as_json)
 
 

@@ -20,9 +20,9 @@ Style = Annotated[str | None, typer.Option(metavar="FILE|TEXT", help="A style gu
 Source = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="[PRIORITY:]FILE",
-        help="Text or Markdown to write from and to cite; may be given again. high: or low: before it says how "
-        "much it matters.",
+        metavar="[PRIORITY:]FILE|URL",
+        help="Text, Markdown, PDF, DOCX or a web page to write from and to cite; may be given again. high: or low: "
+        "before it says how much it matters; optional: that the job can do without it.",
     ),
 ]
 Review = Annotated[bool, typer.Option("--review", help="Wait for your word on the outline.")]
@@ -34,6 +34,7 @@ Title = Annotated[str | None, typer.Option(help="A name for the list of jobs.")]
 Tag = Annotated[list[str] | None, typer.Option(help="A tag to find it by; may be given again.")]
 Model = Annotated[list[str] | None, typer.Option(help="provider:model; more are tried in this order.")]
 Budget = Annotated[float | None, typer.Option(metavar="USD", help="The most it may cost; it waits for more.")]
+Webhook = Annotated[str | None, typer.Option(metavar="URL", help="Told when it ends or waits.")]
 Input = Annotated[
     str | None, typer.Option(metavar="FILE|-", help="The pipeline's input as JSON; the flags go over it.")
 ]

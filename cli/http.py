@@ -19,6 +19,7 @@ _HINTS = {
     "email_taken": "If it is yours: atelier login",
     "not_found": "`atelier jobs` lists what there is.",
     "invalid_state": "`atelier show ID` says where the job stands.",
+    "quota_exceeded": "`atelier uploads delete ID` makes room.",
     "price_unknown": "`atelier providers` lists the models whose price is known.",
     "idempotency_mismatch": "Use another --idempotency-key, or send what was sent the first time.",
     "database_unavailable": "Try again in a moment.",
@@ -30,9 +31,10 @@ _BY_PATH = {
         ("/outline", "`atelier show ID` says where the job stands."),
         ("/v1/documents", "`atelier documents` and `atelier versions DOC` list what there is."),
         ("/v1/me/keys", "`atelier keys` lists what there is."),
+        ("/v1/uploads", "`atelier uploads` lists what there is."),
         ("/v1/admin", "`atelier admin accounts` and `atelier admin providers` list what there is."),
     ),
-    "invalid_state": (("/v1/admin", ""), ("/v1/me", "")),
+    "invalid_state": (("/v1/admin", ""), ("/v1/me", ""), ("/v1/uploads", "")),
 }
 """Hints by a part of the path, before those of above."""
 

@@ -9,7 +9,10 @@ import typer
 from cli import commands, document_commands, money_commands, people_commands
 from cli.admin_commands import admin
 from cli.errors import CliError
+from cli.hook_commands import hooks
 from cli.outline_commands import outline
+from cli.upload_commands import COMMANDS as UPLOAD_COMMANDS
+from cli.upload_commands import uploads
 
 app = typer.Typer(
     name="atelier",
@@ -54,6 +57,10 @@ def demo(
 for command in commands.COMMANDS:
     app.command(rich_help_panel=_WORK)(command)
 app.add_typer(outline, rich_help_panel=_WORK)
+app.add_typer(hooks, rich_help_panel=_WORK)
+for upload_command in UPLOAD_COMMANDS:
+    app.command(rich_help_panel=_DOCUMENTS)(upload_command)
+app.add_typer(uploads, rich_help_panel=_DOCUMENTS)
 for document_command in document_commands.COMMANDS:
     app.command(rich_help_panel=_DOCUMENTS)(document_command)
 for money_command in money_commands.COMMANDS:

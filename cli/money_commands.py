@@ -19,6 +19,7 @@ from cli.money_view import (
     usage_table,
 )
 from cli.shared import AsJson, JobId, connect, print_json
+from cli.submission import with_uploads
 from cli.terminal import say
 
 _CALLS = 1_000
@@ -123,6 +124,8 @@ def estimate(
         no_cache, format,
     )  # fmt: skip
     body = flags.submission(pipeline, given, input, models=model, budget_usd=budget)
+    # A file is not sent to be estimated: what it is called does not matter.
+    body = with_uploads(body, lambda file: file.name)
     with connect() as api:
         found = api.json("POST", "/v1/estimates", json=body)
     if as_json:

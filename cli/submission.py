@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from cli.errors import CliError
 _FORMATS = {"md": "markdown"}
 """Short names of formats; the API knows the long ones."""
 _PRIORITIES = frozenset({"high", "normal", "low"})
+_OPTIONAL = "optional"
+_DOCUMENTS = (b"%PDF", b"PK\x03\x04")
 # core.contracts.longform has these figures too, and would bring Temporal's library with it.
 SOURCE_CHARACTERS, STYLE_CHARACTERS, TITLE_CHARACTERS = 400_000, 4_000, 200
 
@@ -31,10 +34,25 @@ def read_text(source: str, most: int | None = None) -> str:
 
 
 def read_source(given: str) -> Json:
-    """A source out of `notes.md` or `high:notes.md`. Its first line names it if that is a heading, else the file."""
-    priority, colon, file = given.partition(":")
-    if not colon or priority not in _PRIORITIES:
-        priority, file = "normal", given
+    """A source out of `notes.md`, `high:survey.pdf`, `optional:https://…` or both before it.
+
+    A text's first line names it if that is a heading, else the file. What is no text is a `file` that is to be
+    uploaded, see `with_uploads`.
+    """
+    said: Json = {"priority": "normal"}
+    word, colon, rest = given.partition(":")
+    while colon and word in _PRIORITIES | {_OPTIONAL}:
+        said |= {"required": False} if word == _OPTIONAL else {"priority": word}
+        given = rest
+        word, colon, rest = given.partition(":")
+    if re.match("https?://", given, re.IGNORECASE):
+        return {**said, "url": given}
+    return {**said, **_read_file(given)}
+
+
+def _read_file(file: str) -> Json:
+    if file != "-" and _is_document(file):
+        return {"file": Path(file)}
     try:
         text = read_text(file, SOURCE_CHARACTERS)
     except CliError as error:
@@ -43,7 +61,34 @@ def read_source(given: str) -> Json:
         raise CliError(f"{file} has no text.")
     heading = re.match(r"\s*#{1,6}[ \t]+(\S.*?)[ \t#]*(?:\n|$)", text)
     title = heading[1] if heading else Path(file).stem
-    return {"title": title[:TITLE_CHARACTERS].rstrip(), "text": text, "priority": priority}
+    return {"title": title[:TITLE_CHARACTERS].rstrip(), "text": text}
+
+
+def _is_document(file: str) -> bool:
+    """Whether it begins as a PDF or a DOCX document does. What cannot be opened is told by whoever reads it."""
+    try:
+        with Path(file).open("rb") as opened:
+            return opened.read(4) in _DOCUMENTS
+    except (OSError, ValueError):
+        return False
+
+
+def with_uploads(body: Json, upload: Callable[[Path], str]) -> Json:
+    """The submission with its files uploaded. `upload` returns an upload's id; a file that stands twice goes once."""
+    ids: dict[Path, str] = {}
+
+    def sent(source: Json) -> Json:
+        file = source.get("file")
+        if not isinstance(file, Path):  # nothing, or what an input from a file says
+            return source
+        if file not in ids:
+            ids[file] = upload(file)
+        return {**{name: value for name, value in source.items() if name != "file"}, "upload_id": ids[file]}
+
+    sources = body["input"].get("sources")
+    if not isinstance(sources, list) or not all(isinstance(source, dict) for source in sources):
+        return body  # nothing, or what the API has to refuse
+    return {**body, "input": {**body["input"], "sources": [sent(source) for source in sources]}}
 
 
 def read_style(given: str) -> str:

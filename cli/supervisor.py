@@ -186,7 +186,7 @@ class Supervisor:
         write_credentials(self._home, self.access)
         workers = [f"worker-{number}" for number in range(1, self._workers + 1)]
         self._api = [self._child("api", "api")]
-        self._worker = [self._child(n, "worker", "--queues", "orchestration,llm,render") for n in workers]
+        self._worker = [self._child(n, "worker", "--queues", "orchestration,llm,render,web") for n in workers]
         for child in (*self._api, *self._worker):
             self.logs.add(child.name, child.log)
             child.start()

@@ -99,6 +99,20 @@ class Settings(BaseSettings):
         default=30, description="Failed logins of one email from one network; ten times as many from all together."
     )
 
+    upload_url_minutes: PositiveFloat = Field(
+        default=60.0, description="How long after it was given an upload's URL takes the beginning of its bytes."
+    )
+    upload_expiry_hours: PositiveFloat = Field(
+        default=24.0, description="An upload that is not completed by then is forgotten."
+    )
+    upload_silence_seconds: PositiveFloat = Field(
+        default=30.0, description="How long nothing may come of an upload's bytes before they are given up."
+    )
+    upload_quota_files: PositiveInt = Field(
+        default=1_000, description="Files of one user that are kept or on their way."
+    )
+    upload_quota_bytes: PositiveInt = Field(default=10_000_000_000, description="The bytes of these files.")
+
     starter_interval_seconds: PositiveFloat = Field(
         default=2.0, description="How often every API process looks for accepted jobs that nobody started."
     )
@@ -146,15 +160,59 @@ class Settings(BaseSettings):
         description="A call of which nobody knows whether it was billed counts as spent when it is older than this.",
     )
 
+    fetch_allowed_hosts: str = Field(
+        default="",
+        description="What URLs may lead to beside the public internet, by commas: host:port, or networks.",
+    )
+    fetch_robots: bool = Field(default=True, description="Whether a site's robots.txt is asked and obeyed.")
+    fetch_max_bytes: PositiveInt = Field(default=20_000_000, description="The most that a URL may lead to.")
+    fetch_seconds: PositiveFloat = Field(default=30.0, description="How long fetching a URL may take, each time.")
+
+    webhook_plain_http: bool = Field(
+        default=False,
+        description="Whether receivers of webhooks may have http URLs, which anybody on the way can read.",
+    )
+    webhook_timeout_seconds: float = Field(
+        default=15.0, gt=0, le=60, description="How long a receiver may take to answer, each time."
+    )
+    webhook_first_retry_seconds: PositiveFloat = Field(
+        default=5.0, description="The pause after the first try that fails; it doubles with each."
+    )
+    webhook_longest_retry_seconds: PositiveFloat = 3600.0
+    webhook_retry_hours: PositiveFloat = Field(default=24.0, description="When a delivery is given up.")
+    webhook_disable_days: float = Field(
+        default=3.0,
+        ge=0,
+        description="A webhook is disabled when a delivery is given up and nothing got through for so long.",
+    )
+
     worker_llm_slots: PositiveInt = Field(default=20, description="Model calls at once in one worker process.")
     worker_llm_per_second: PositiveFloat | None = Field(
         default=None, description="Model calls that all workers together may start in a second; without it, any number."
     )
     worker_render_slots: PositiveInt = Field(default=2, description="Renders and exports at once in one process.")
+    worker_web_slots: PositiveInt = Field(
+        default=20, description="Fetches of URLs and deliveries of webhooks at once in one process."
+    )
     worker_db_slots: PositiveInt = Field(default=40, description="Short database activities at once in one process.")
     worker_drain_seconds: PositiveFloat = Field(
         default=20.0, description="How long a worker that is told to stop lets its activities finish."
     )
+
+    @field_validator("fetch_allowed_hosts")
+    @classmethod
+    def _understand(cls, value: str) -> str:
+        if value:
+            # Only then: it brings Temporal's library with it, which most commands do without.
+            from core.web.addresses import Allowed
+
+            Allowed(_listed(value))
+        return value
+
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]:
+        """What users' URLs may lead to besides the public internet."""
+        return _listed(self.fetch_allowed_hosts)
 
     @property
     def registration_open(self) -> bool:
@@ -186,6 +244,10 @@ class Settings(BaseSettings):
         if isinstance(value, _Unread):
             raise PydanticCustomError("secret_file", "{reason}", {"reason": value.reason})
         return value
+
+
+def _listed(value: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, value.split(","))))
 
 
 @dataclass(frozen=True)

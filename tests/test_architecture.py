@@ -17,6 +17,7 @@ import core.contracts
 import core.db.repositories
 from activities.jobs import Jobs
 from activities.longform import Longform
+from activities.webhooks import Webhooks
 from api.deps import Session
 from core.contracts.base import Contract, implements
 from core.contracts.errors import ERRORS, ErrorType
@@ -26,6 +27,7 @@ from worker import registry
 from worker.deps import Deps
 from worker.sandbox import PASSED_THROUGH
 from workflows.registry import PIPELINES
+from workflows.webhooks import DeliveryWorkflow
 
 ROOT = Path(__file__).parents[1]
 
@@ -58,7 +60,7 @@ def declared_activities() -> dict[str, Callable[..., Any]]:
 
 def registered() -> dict[str, list[str]]:
     nothing: Any = None
-    deps = Deps(database=nothing, store=nothing, gateway=nothing, steps=nothing)
+    deps = Deps(database=nothing, store=nothing, gateway=nothing, steps=nothing, web=nothing, receivers=nothing)
     names: dict[str, list[str]] = {}
     for queue, methods in registry.activities(deps).items():
         for method in methods:
@@ -75,14 +77,14 @@ def test_every_declared_activity_has_one_implementation_on_a_queue() -> None:
 
 
 def test_every_workflow_of_a_pipeline_is_registered() -> None:
-    assert {pipeline.workflow for pipeline in PIPELINES.values()} == set(registry.WORKFLOWS)
+    assert {pipeline.workflow for pipeline in PIPELINES.values()} | {DeliveryWorkflow} == set(registry.WORKFLOWS)
     for pipeline in PIPELINES.values():
         assert workflow._Definition.must_from_class(pipeline.workflow).name == pipeline.workflow.__name__.removesuffix(
             "Workflow"
         )
 
 
-@pytest.mark.parametrize("implementation", [Jobs, Longform])
+@pytest.mark.parametrize("implementation", [Jobs, Longform, Webhooks])
 def test_implementations_take_their_names_from_the_declaration(implementation: type[Any]) -> None:
     declared = declared_activities()
     for name, member in inspect.getmembers(implementation, inspect.isfunction):

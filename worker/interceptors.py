@@ -17,6 +17,7 @@ from temporalio.worker import (
 
 from core.contracts.errors import MESSAGE_LIMIT, AtelierError, ErrorType, as_failure
 from core.contracts.names import parse_workflow_id
+from core.contracts.webhooks import DELIVERY
 from core.redaction import redact_error, redact_text
 from worker.trace import TracedWorkflow, trace_of
 
@@ -79,6 +80,8 @@ def _ids(workflow_id: str | None) -> dict[str, str]:
         address = parse_workflow_id(workflow_id)
     except ValueError:
         return {"workflow_id": workflow_id}
+    if address.pipeline == DELIVERY:
+        return {"delivery_id": address.job_id}
     return {"pipeline": address.pipeline, "job_id": address.job_id}
 
 

@@ -5,22 +5,28 @@ from typing import Any
 
 from activities.jobs import Jobs
 from activities.longform import Longform
+from activities.webhooks import Webhooks
 from core.contracts.jobs import JobActivities
 from core.contracts.longform_steps import LongformActivities
 from core.contracts.names import Queue
 from worker.deps import Deps
 from workflows.registry import PIPELINES
+from workflows.webhooks import DeliveryWorkflow
 
-WORKFLOWS = [pipeline.workflow for pipeline in PIPELINES.values()]
+WORKFLOWS = [*(pipeline.workflow for pipeline in PIPELINES.values()), DeliveryWorkflow]
 
 
 def activities(deps: Deps) -> dict[Queue, list[Callable[..., Any]]]:
     """Every activity with its dependencies, by queue."""
-    return by_queue(Jobs(deps.database), Longform(deps.gateway, deps.steps, deps.store, deps.database))
+    longform = Longform(deps.gateway, deps.steps, deps.store, deps.database, deps.web, deps.reading)
+    webhooks = Webhooks(deps.database, deps.receivers, disable_after=deps.disable_after)
+    queues = by_queue(Jobs(deps.database), longform)
+    queues[Queue.WEB].append(webhooks.deliver)
+    return queues
 
 
 def by_queue(jobs: JobActivities, longform: LongformActivities) -> dict[Queue, list[Callable[..., Any]]]:
-    """Models on `llm`, what holds a core on `render`, short statements beside the workflows."""
+    """Models on `llm`, users' URLs on `web`, what holds a core on `render`, short statements beside the workflows."""
     return {
         Queue.ORCHESTRATION: [
             jobs.begin,
@@ -40,7 +46,9 @@ def by_queue(jobs: JobActivities, longform: LongformActivities) -> dict[Queue, l
             longform.write_transitions,
             longform.evaluate_article,
         ],
+        Queue.WEB: [longform.fetch_source],
         Queue.RENDER: [
+            longform.read_source,
             longform.assemble_article,
             longform.replace_section,
             longform.measure_article,

@@ -99,6 +99,7 @@ def build_worker(
         Queue.ORCHESTRATION: settings.worker_db_slots,
         Queue.LLM: settings.worker_llm_slots,
         Queue.RENDER: settings.worker_render_slots,
+        Queue.WEB: settings.worker_web_slots,
     }
     return Worker(
         client,

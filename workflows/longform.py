@@ -39,6 +39,7 @@ from workflows._document import DocumentWorkflow
 from workflows._job import optional, together
 from workflows._longform_first import first_form
 from workflows._review import ReviewGate
+from workflows._sources import own_hit, reading_steps, sources_summary, with_sources
 
 WHOLE = "longform-whole-2026-11-21"
 """Runs that began before this day decompose, write, assemble and export, and no more."""
@@ -75,13 +76,16 @@ class LongformWorkflow(DocumentWorkflow):
             if not workflow.patched(WHOLE):
                 self.result = await first_form(self, brief)
                 return self.result
-            self.plan(_total(brief, brief.section_count))
+            reading = reading_steps(brief)
+            self.plan(reading + _total(brief, brief.section_count))
+            # Before the look for an identical request: what was read is part of what is asked.
+            brief = await with_sources(self, brief)
             checked = await self._check_cache(brief, request.models)
             if checked.hit is not None:
-                self.result = checked.hit
+                self.result = own_hit(brief, checked.hit)
                 return self.result
             plan = await self._outline(brief)
-            self.plan(_total(brief, len(plan.sections), transitions=_has_transitions(plan)))
+            self.plan(reading + _total(brief, len(plan.sections), transitions=_has_transitions(plan)))
             sections = await self._write(brief, plan)
             transitions = await self._lead_in(brief, plan, sections)
             best = await self._improve(brief, plan, sections, transitions)
@@ -322,6 +326,7 @@ def _result(brief: Brief, best: State, outputs: tuple[Output, ...], version: Kep
             "threshold_met": best.evaluated.score >= brief.quality_threshold,
             "revisions": sum(round.taken for round in best.rounds),
             "cached": False,
+            **sources_summary(brief),
         },
         simulated=best.assembled.simulated,
     )

@@ -1,19 +1,25 @@
 """The pipelines: what a submission can name. A new pipeline adds a line here and one in `worker/registry.py`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core.contracts.base import Contract, Prepared, as_given
+from core.contracts.base import Contract, Prepared, Referred, as_given
 from core.contracts.estimates import EstimatedCall
-from core.contracts.longform import PIPELINE, LongformInput, prepare
+from core.contracts.longform import PIPELINE, LongformInput, prepare, refers
 from core.contracts.longform_estimate import estimate
 from core.contracts.longform_steps import REVISION_PIPELINE, RevisionInput
+from core.contracts.reading import UploadedFile
 from workflows.longform import LongformWorkflow
 from workflows.longform_revision import LongformRevisionWorkflow
 
 TITLE_LIMIT = 120
 """Characters of a title that the pipeline makes up."""
+
+
+def refers_to_nothing(_given: Any) -> Iterable[Referred]:
+    """What a pipeline refers to whose input names no URL and no upload."""
+    return ()
 
 
 def nothing_known(_given: Any) -> tuple[EstimatedCall, ...]:
@@ -25,7 +31,8 @@ def nothing_known(_given: Any) -> tuple[EstimatedCall, ...]:
 class Pipeline:
     """What the generic job routes need to know of a pipeline. `title` names a job whose owner did not.
 
-    `prepare` makes the workflow's input of a checked one and its owner's id: what is long becomes an attachment.
+    `refers` finds the URLs and uploads that a checked input names. `prepare` makes the workflow's input of it, its
+    owner's id and the files of those uploads by id: what is long becomes an attachment.
     `estimate` says which calls of models a checked input is expected to take. A pipeline that is not `submittable` runs
     child jobs, which routes of its own submit.
     """
@@ -34,7 +41,8 @@ class Pipeline:
     workflow: type[Any]
     input: type[Contract]
     title: Callable[[Any], str]
-    prepare: Callable[[Any, str], Prepared] = as_given
+    prepare: Callable[[Any, str, Mapping[str, UploadedFile]], Prepared] = as_given
+    refers: Callable[[Any], Iterable[Referred]] = refers_to_nothing
     estimate: Callable[[Any], tuple[EstimatedCall, ...]] = nothing_known
     submittable: bool = True
 
@@ -48,6 +56,7 @@ PIPELINES = {
             LongformInput,
             lambda brief: brief.topic.splitlines()[0][:TITLE_LIMIT],
             prepare,
+            refers,
             estimate,
         ),
         Pipeline(

@@ -29,6 +29,7 @@ from core.documents.docx import article_to_docx
 from core.documents.html import article_to_html
 from core.documents.markdown import article_to_markdown
 from core.documents.pdf import article_to_pdf
+from core.documents.places import cited_pages, citing
 from core.documents.quality import measure, overall, references
 from core.documents.report import report_to_markdown
 from core.documents.text import count_words
@@ -59,7 +60,7 @@ class Assembling(LongformBase):
                 language=request.brief.language,
                 sections=sections,
                 words=words_of(sections),
-                references=references(sections, _titles(request.brief)),
+                references=await self._references(request.brief, sections),
                 simulated=outline.simulated or any(section.simulated for section in request.sections),
             )
             return await self._assembled(request.key, article)
@@ -90,13 +91,30 @@ class Assembling(LongformBase):
                 update={
                     "sections": sections,
                     "words": words_of(sections),
-                    "references": references(sections, _titles(request.brief), article.references),
+                    "references": await self._references(request.brief, sections, article.references),
                     "simulated": article.simulated or request.simulated,
                 }
             )
             return await self._assembled(request.key, changed)
 
         return await self._steps.once(request.key, Assembled, work, attempt=activity.info().attempt)
+
+    async def _references(
+        self, brief: Brief, sections: tuple[ArticleSection, ...], before: tuple[Reference, ...] = ()
+    ) -> tuple[Reference, ...]:
+        """The reference list: of what was fetched with its URL, of what has pages with those that are cited."""
+        sources = {source.id: source for source in brief.sources}
+        titles = [(source.id, source.title) for source in brief.sources]
+
+        async def told(reference: Reference) -> Reference:
+            source = sources[reference.source_id]
+            places: tuple[str, ...] = ()
+            if source.placed:
+                text = (await self._store.get(source.text)).decode()
+                places = await asyncio.to_thread(cited_pages, list(citing(sections, source.id)), text)
+            return reference.model_copy(update={"url": source.url, "read_on": source.read_on, "places": places})
+
+        return tuple([await told(reference) for reference in references(sections, titles, before)])
 
     async def _assembled(self, key: StepKey, article: Article) -> Kept[Assembled]:
         ref = await self._put(key.owner_id, article)
@@ -148,11 +166,8 @@ class Assembling(LongformBase):
             evaluation = await self._read(Evaluation, request.evaluation)
             report = Report(evaluation=evaluation, threshold=request.threshold, rounds=request.rounds)
             ref = await self._put(key.owner_id, report)
-            sources = [
-                Reference(number=number, source_id=source.id, title=source.title)
-                for number, source in enumerate(request.brief.sources, start=1)
-            ]
-            text = await asyncio.to_thread(report_to_markdown, report, article, sources)
+            brief = request.brief
+            text = await asyncio.to_thread(report_to_markdown, report, article, brief.sources, brief.left_out)
             output = await self._output(key, REPORT, text.encode(), "text/markdown; charset=utf-8")
             files = (StepArtifact("report.json", ref), StepArtifact(REPORT, output.ref, output=True))
             return Kept(ReportExported(report=ref, output=output), files, evaluation.simulated)
@@ -196,7 +211,3 @@ def as_written(outline: Outline, article: Article) -> Outline:
         section.model_copy(update={"title": titles.get(section.id, section.title)}) for section in outline.sections
     )
     return outline.model_copy(update={"sections": sections})
-
-
-def _titles(brief: Brief) -> list[tuple[str, str]]:
-    return [(source.id, source.title) for source in brief.sources]

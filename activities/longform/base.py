@@ -9,9 +9,16 @@ from core.contracts.documents import Article
 from core.contracts.longform import Brief, Outline, Source
 from core.contracts.longform_steps import LongformActivities
 from core.db.engine import Database
+from core.documents.extraction import STANDARD, Limits
 from core.documents.passages import SourceText
 from core.ledger.free import FreeSteps
 from core.llm.gateway import Gateway
+from core.web.fetcher import Fetcher
+
+READERS = 2
+"""Files that one worker process reads at once, however many renders it may do: each may take 768 MB."""
+FETCHES = 8
+"""URLs that one worker process fetches at once: each may hold FETCH_MAX_BYTES."""
 
 Model = TypeVar("Model", bound=Contract)
 
@@ -19,11 +26,23 @@ Model = TypeVar("Model", bound=Contract)
 class LongformBase(LongformActivities):
     """The dependencies, and models in the artifact store."""
 
-    def __init__(self, gateway: Gateway, steps: FreeSteps, store: ArtifactStore, database: Database) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        steps: FreeSteps,
+        store: ArtifactStore,
+        database: Database,
+        web: Fetcher,
+        reading: Limits = STANDARD,
+    ) -> None:
         self._gateway = gateway
         self._steps = steps
         self._store = store
         self._database = database
+        self._web = web
+        self._reading = reading
+        self._readers = asyncio.Semaphore(READERS)
+        self._fetches = asyncio.Semaphore(FETCHES)
 
     async def _put(self, owner_id: str, model: Contract) -> ArtifactRef:
         return await self._store.put(owner_id, model.model_dump_json().encode(), "application/json")
@@ -44,4 +63,4 @@ class LongformBase(LongformActivities):
 
     async def _source(self, source: Source) -> SourceText:
         text = (await self._store.get(source.text)).decode()
-        return SourceText(id=source.id, title=source.title, priority=source.priority, text=text)
+        return SourceText(id=source.id, title=source.title, priority=source.priority, text=text, placed=source.placed)

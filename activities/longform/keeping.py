@@ -27,6 +27,10 @@ from core.db.repositories.documents import DocumentRepository, NewVersion
 from core.db.repositories.steps import Kept, StepArtifact
 from core.documents.text import count_words
 
+_KEYED_OTHERWISE = {
+    "cache", "target_words", "target_pages", "target_duration", "formats", "sources", "unread", "left_out",
+}  # fmt: skip
+
 
 class Keeping(LongformBase):
     """The steps that read and write documents in the database."""
@@ -123,15 +127,19 @@ class Keeping(LongformBase):
 def cache_key_of(owner_id: str, brief: Brief, models: ModelChain, prompts: dict[str, int]) -> str:
     """What two requests share that must have the same document: owner, brief, prompts with their versions, models.
 
-    The length counts however it was given, a format wherever it stood, and a source by its content.
+    The length counts however it was given, a format wherever it stood, and a source by its content: of a URL, by what
+    was read there now. A document that does without a source answers only requests that do without it, too.
     """
-    asked = brief.model_dump(
-        mode="json", exclude={"cache", "target_words", "target_pages", "target_duration", "formats", "sources"}
-    )
+    asked = brief.model_dump(mode="json", exclude=_KEYED_OTHERWISE)
     asked["topic"] = " ".join(brief.topic.split())
     asked["words"] = brief.words
     asked["formats"] = sorted(brief.formats)
-    asked["sources"] = [[source.text.sha256, source.title, source.priority] for source in brief.sources]
+    asked["sources"] = [
+        [source.text.sha256, source.title, source.priority, *([source.url] if source.url else [])]
+        for source in brief.sources
+    ]
+    if brief.left_out:
+        asked["left_out"] = [[left.title, left.code] for left in brief.left_out]
     identity = {"owner": owner_id, "brief": asked, "models": list(models), "prompts": prompts}
     return hashlib.sha256(json.dumps(identity, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 

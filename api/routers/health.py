@@ -37,6 +37,7 @@ _KINDS = {
     Queue.ORCHESTRATION: (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
     Queue.LLM: (TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,),
     Queue.RENDER: (TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,),
+    Queue.WEB: (TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,),
 }
 
 

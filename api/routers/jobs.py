@@ -15,7 +15,8 @@ from api.openapi import BODY_PROBLEMS, problems, request_body, success
 from api.paging import id_cursor, id_of, page_view
 from api.requests import ACT, NO_QUERY, IdempotencyKey, JsonBody, parse, path_id
 from api.schemas import JobList, JobPatch, JobQuery, JobSubmission, JobView
-from api.submission import accept, counted, known_pipeline, new_job
+from api.submission import counted, known_pipeline
+from api.submission import submit as submit_job
 from api.views import answer, job_view
 from core.contracts.errors import ErrorType
 from core.contracts.names import workflow_id
@@ -52,7 +53,7 @@ async def submit(body: JsonBody, session: CountedSession, idempotency_key: Idemp
 
     With an `Idempotency-Key` that was used before, the job of then is answered, as it is now; another body is refused.
     """
-    return await accept(session, new_job(session.deps, session.owner.id, parse(JobSubmission, body), idempotency_key))
+    return await submit_job(session, parse(JobSubmission, body), idempotency_key)
 
 
 @router.get(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 OWNER = re.compile(r"[A-Za-z0-9-]{1,64}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 KEY = re.compile(rf"(?P<owner>{OWNER.pattern})/(?P<shard>[0-9a-f]{{2}})/(?P<sha>(?P=shard)[0-9a-f]{{62}})")
+INCOMING = "incoming"
+"""Where the bytes of uploads are until they are found good (`uploads.py`). No owner is called so: theirs are UUIDs."""
 LEFTOVER = re.compile(rf"{SHA256.pattern}#[0-9]+")
 """obstore writes a local object to `<key>#<n>` and renames it; a crash leaves that file, which no listing shows."""
 
@@ -83,6 +85,16 @@ class ArtifactStore:
         self._store = store
         self._folder = folder
 
+    @property
+    def objects(self) -> "ObjectStore":
+        """The objects, for what is kept beside the artifacts."""
+        return self._store
+
+    @property
+    def folder(self) -> Path | None:
+        """Where a local store lies."""
+        return self._folder
+
     @classmethod
     def open(cls, url_or_folder: str) -> "ArtifactStore":
         """Open a folder (a path or file://…, made with mode 0700 if it is missing), or s3://, gs:// or az://.
@@ -129,17 +141,17 @@ class ArtifactStore:
         sha256 = await _offload(len(data), lambda: hashlib.sha256(data).hexdigest())
         key = key_of(owner_id, sha256)
         # Without a bucket or folder S3 answers "not found": for a put, that is a store that is out of reach.
-        with _failures(missing=ErrorType.STORE_UNAVAILABLE):
+        with failures(missing=ErrorType.STORE_UNAVAILABLE):
             if self._folder is not None:
-                await asyncio.to_thread(_make_private, self._folder / owner_id)
+                await asyncio.to_thread(make_private, self._folder / owner_id)
             await self._store.put_async(key, data, use_multipart=len(data) > MULTIPART)
             if self._folder is not None:
-                await asyncio.to_thread(_sync, self._folder, key)
+                await asyncio.to_thread(sync_file, self._folder, key)
         return ArtifactRef(owner_id=owner_id, sha256=sha256, size=len(data), media_type=media_type)
 
     async def get(self, ref: ArtifactRef) -> bytes:
         """All bytes of an artifact, checked. Raises ARTIFACT_MISSING when they are gone or are not what was put."""
-        with _failures():
+        with failures():
             result = await self._open_object(ref, None)
             buffer = await result.bytes_async()
 
@@ -157,7 +169,7 @@ class ArtifactStore:
         _check_range(ref, start, end)
         if start == end:
             return b""
-        with _failures():
+        with failures():
             result = await self._open_object(ref, {"range": (start, end)})
             data = bytes(await result.bytes_async())
         if len(data) != end - start:
@@ -176,11 +188,11 @@ class ArtifactStore:
             return
         whole = start == 0 and end == ref.size
         digest, count, held = hashlib.sha256(), 0, b""
-        with _failures():
+        with failures():
             result = await self._open_object(ref, None if whole else {"range": (start, end)})
             chunks = result.stream(min_chunk_size=CHUNK)
         while True:
-            with _failures():
+            with failures():
                 chunk = await anext(chunks, b"")
             if not chunk:
                 break
@@ -226,7 +238,8 @@ class ArtifactStore:
         return deleted
 
     async def delete_owner(self, owner_id: str) -> Deleted:
-        """Delete all that an owner has, whatever its age and whoever refers to it, and say how much that was.
+        """Delete all that an owner has, unfinished uploads too, whatever its age and whoever refers to it, and say how
+        much that was.
 
         It looks until it finds nothing more, as somebody may still be putting. Safe to call again. In a local folder
         the owner's own goes too, with what a crash left half-written in it: its name is the owner's id.
@@ -241,13 +254,26 @@ class ArtifactStore:
             for begin in range(0, len(found), BATCH):
                 page = found[begin : begin + BATCH]
                 # A file that a sweeper took first breaks the page off, and what is left of it is found once more.
-                with _failures(), suppress(FileNotFoundError):
+                with failures(), suppress(FileNotFoundError):
                     await self._store.delete_async([key_of(owner_id, one.sha256) for one in page])
                     objects += len(page)
                     size += sum(one.size for one in page)
+        unfinished = await self._delete_incoming(owner_id)
         if self._folder is not None:
-            with _failures(), suppress(FileNotFoundError):
-                await asyncio.to_thread(shutil.rmtree, self._folder / owner_id)
+            for folder in (self._folder / owner_id, self._folder / INCOMING / owner_id):
+                with failures(), suppress(FileNotFoundError):
+                    await asyncio.to_thread(shutil.rmtree, folder)
+        return Deleted(objects + unfinished.objects, size + unfinished.size)
+
+    async def _delete_incoming(self, owner_id: str) -> Deleted:
+        """Delete what an owner's uploads brought that were not finished."""
+        objects = size = 0
+        with failures(missing=ErrorType.STORE_UNAVAILABLE):
+            async for page in self._store.list(f"{INCOMING}/{owner_id}", chunk_size=BATCH):
+                with suppress(FileNotFoundError):
+                    await self._store.delete_async([found["path"] for found in page])
+                    objects += len(page)
+                    size += sum(found["size"] for found in page)
         return Deleted(objects, size)
 
     async def check(self) -> None:
@@ -257,7 +283,7 @@ class ArtifactStore:
             if not usable:
                 raise AtelierError(ErrorType.STORE_UNAVAILABLE, "the artifact folder cannot be read and written")
             return
-        with _failures(missing=ErrorType.STORE_UNAVAILABLE):
+        with failures(missing=ErrorType.STORE_UNAVAILABLE):
             # An owner that nobody is: the bucket and the credentials are tried, and the answer is short.
             await self._store.list_with_delimiter_async("health-check")
 
@@ -268,7 +294,7 @@ class ArtifactStore:
         return result
 
     async def _head(self, key: str) -> "ObjectMeta | None":
-        with _failures():
+        with failures():
             try:
                 return await self._store.head_async(key)
             except FileNotFoundError:
@@ -277,10 +303,10 @@ class ArtifactStore:
     async def _pages(self, owner_id: str | None = None) -> AsyncIterator[list[StoredObject]]:
         if owner_id is not None and not OWNER.fullmatch(owner_id):
             raise AtelierError(ErrorType.INVALID_REQUEST, "not an owner")
-        with _failures(missing=ErrorType.STORE_UNAVAILABLE):
+        with failures(missing=ErrorType.STORE_UNAVAILABLE):
             pages = self._store.list(owner_id, chunk_size=BATCH)
         while True:
-            with _failures(missing=ErrorType.STORE_UNAVAILABLE):
+            with failures(missing=ErrorType.STORE_UNAVAILABLE):
                 page = await anext(pages, None)
             if page is None:
                 return
@@ -294,7 +320,7 @@ class ArtifactStore:
         meta = await self._head(key)
         if meta is None or meta["last_modified"] >= cutoff:
             return 0
-        with _failures():
+        with failures():
             try:
                 await self._store.delete_async(key)
             except FileNotFoundError:  # another sweeper was first
@@ -303,7 +329,7 @@ class ArtifactStore:
 
 
 @contextmanager
-def _failures(missing: ErrorType = ErrorType.ARTIFACT_MISSING) -> Iterator[None]:
+def failures(missing: ErrorType = ErrorType.ARTIFACT_MISSING) -> Iterator[None]:
     """Turn what obstore and the file system raise into our codes; `missing` is what "not found" means here."""
     try:
         yield
@@ -336,12 +362,12 @@ async def _offload(size: int, work: Callable[[], T]) -> T:
     return work() if size <= SMALL else await asyncio.to_thread(work)
 
 
-def _make_private(folder: Path) -> None:
+def make_private(folder: Path) -> None:
     """Make an owner's folder that only this user can enter, even when the root was there before and is open."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def _sync(root: Path, key: str) -> None:
+def sync_file(root: Path, key: str) -> None:
     """Flush a file and the folders that name it: obstore renames without, and a power cut would leave a row whose
     bytes are gone."""
     if os.name != "posix":  # Windows opens no folders

@@ -46,7 +46,8 @@ class Attachment(NamedTuple):
 
     name: str
     ref: ArtifactRef
-    data: bytes
+    data: bytes | None
+    """None: they are in the store already."""
 
 
 def attachment(owner_id: str, name: str, text: str, media_type: str) -> Attachment:
@@ -63,9 +64,17 @@ class Prepared(NamedTuple):
     attachments: tuple[Attachment, ...] = ()
 
 
-def as_given(given: Contract, owner_id: str) -> Prepared:
+def as_given(given: Contract, owner_id: str, uploads: object = None) -> Prepared:
     """The input of a pipeline that takes it as it is."""
     return Prepared(given)
+
+
+class Referred(NamedTuple):
+    """Something outside a submission that it names, a URL or an upload, and where in its input it does."""
+
+    place: tuple[str, ...]
+    url: str | None = None
+    upload_id: str | None = None
 
 
 DeclaredActivity = TypeVar("DeclaredActivity", bound=Callable[..., Any])

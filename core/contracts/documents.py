@@ -1,5 +1,6 @@
 """Documents: an article as it is exported, what was found when it was measured and judged, and its versions."""
 
+from datetime import date
 from enum import StrEnum
 from typing import Annotated
 
@@ -30,6 +31,11 @@ class Reference(Contract):
     number: int = Field(ge=1)
     source_id: SourceId
     title: Name
+    url: str = ""
+    read_on: date | None = Field(default=None, description="The day on which the URL was read.")
+    places: tuple[str, ...] = Field(
+        default=(), description="Where in the source stands what is cited, as far as it has pages: `12`, `14–15`."
+    )
 
 
 class ArticleSection(Contract):

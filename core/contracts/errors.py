@@ -24,6 +24,7 @@ class ErrorType(StrEnum):
     REGISTRATION_CLOSED = "registration_closed"
     EMAIL_TAKEN = "email_taken"
     TOO_MANY_KEYS = "too_many_keys"
+    TOO_MANY_HOOKS = "too_many_hooks"
     TOO_MANY_REQUESTS = "too_many_requests"
     TOO_MANY_JOBS = "too_many_jobs"
     REQUEST_TIMEOUT = "request_timeout"
@@ -36,6 +37,9 @@ class ErrorType(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     RANGE_NOT_SATISFIABLE = "range_not_satisfiable"
     FILE_REFUSED = "file_refused"
+    QUOTA_EXCEEDED = "quota_exceeded"
+    UPLOAD_URL_INVALID = "upload_url_invalid"
+    UPLOAD_EXPIRED = "upload_expired"
     # What a URL led to.
     URL_REFUSED = "url_refused"
     URL_UNREACHABLE = "url_unreachable"
@@ -103,6 +107,7 @@ ERRORS: dict[ErrorType, ErrorKind] = {
     ErrorType.REGISTRATION_CLOSED: ErrorKind("Nobody can register here", 403),
     ErrorType.EMAIL_TAKEN: ErrorKind("There is an account with this email", 409),
     ErrorType.TOO_MANY_KEYS: ErrorKind("The account has as many keys as it may", 409),
+    ErrorType.TOO_MANY_HOOKS: ErrorKind("The account has as many webhooks as it may", 409),
     ErrorType.TOO_MANY_REQUESTS: ErrorKind("Too many requests", 429),
     ErrorType.TOO_MANY_JOBS: ErrorKind("Too many jobs at once", 429),
     ErrorType.REQUEST_TIMEOUT: ErrorKind("The request came too slowly", 408),
@@ -124,6 +129,9 @@ ERRORS: dict[ErrorType, ErrorKind] = {
     ErrorType.ROBOTS_DISALLOWED: ErrorKind("The site's robots.txt does not allow this", 422),
     ErrorType.ROBOTS_UNREACHABLE: ErrorKind("The site's robots.txt cannot be read", 502, transient=True),
     ErrorType.FILE_REFUSED: ErrorKind("The file cannot be taken", 422),
+    ErrorType.QUOTA_EXCEEDED: ErrorKind("There is no room for more files", 409),
+    ErrorType.UPLOAD_URL_INVALID: ErrorKind("The upload URL does not allow this", 403),
+    ErrorType.UPLOAD_EXPIRED: ErrorKind("The upload has expired", 410),
     ErrorType.RATE_LIMITED: ErrorKind("The provider limits the rate", 502, transient=True, falls_through=True),
     ErrorType.OVERLOADED: ErrorKind("The provider is overloaded", 502, transient=True, falls_through=True),
     ErrorType.PROVIDER_ERROR: ErrorKind("The provider failed", 502, transient=True, falls_through=True),

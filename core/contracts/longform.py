@@ -1,12 +1,27 @@
 """`longform`: what a user asks for, the plan that is made of it, and what models answer."""
 
+from collections.abc import Iterator, Mapping
+from datetime import date
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from core.contracts.base import ArtifactRef, Contract, Name, Prepared, Submission, attachment
+from core.contracts.base import (
+    ArtifactRef,
+    Attachment,
+    Contract,
+    Name,
+    Prepared,
+    Referred,
+    ShortText,
+    Submission,
+    attachment,
+)
 from core.contracts.documents import Format, SectionId, SourceId
+from core.contracts.errors import ErrorType
+from core.contracts.reading import UploadedFile
 
 PIPELINE = "longform"
 
@@ -32,11 +47,10 @@ REVISED_A_ROUND = 3
 """At most so many of the weakest sections are revised in one round."""
 
 Instructions = Annotated[str, StringConstraints(min_length=1, max_length=2_000)]
-_LATER = {
-    "url": "sources by URL cannot be read yet: send the text",
-    "upload": "sources by upload cannot be read yet: send the text",
-    "upload_id": "sources by upload cannot be read yet: send the text",
-}
+PARALLEL_READS = 4
+"""Sources of one job that are fetched and read at once."""
+LONGEST_SOURCE_URL = 2_000
+"""Characters. It travels through the workflow with every step."""
 
 
 class Priority(StrEnum):
@@ -48,36 +62,41 @@ class Priority(StrEnum):
 
 
 class SourceInput(Submission):
-    """Something to write from, and to cite."""
+    """Something to write from, and to cite: a text, or where to read one."""
 
-    text: Annotated[str, StringConstraints(min_length=1, max_length=MAX_SOURCE_CHARACTERS)] = Field(
-        description="Plain text or Markdown. Markup in it never becomes markup of the document."
+    text: Annotated[str, StringConstraints(min_length=1, max_length=MAX_SOURCE_CHARACTERS)] | None = Field(
+        default=None, description="Plain text or Markdown. Markup in it never becomes markup of the document."
+    )
+    url: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_SOURCE_URL)] | None = Field(
+        default=None, description="Of a web page, a text, a PDF or a DOCX document that everybody can read."
+    )
+    upload_id: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = Field(
+        default=None, description="A completed upload of yours: text, Markdown, JSON, PDF or DOCX."
     )
     title: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
-        default=None, description="How the reference list names it; without one its first line does."
+        default=None, description="How the reference list names it; without one its own title or first line does."
     )
     priority: Priority = Priority.NORMAL
-
-    @model_validator(mode="before")
-    @classmethod
-    def _not_yet(cls, value: Any) -> Any:
-        for field, message in _LATER.items():
-            if isinstance(value, dict) and field in value:
-                raise ValueError(message)
-        return value
+    required: bool = Field(
+        default=True,
+        description="Whether the job fails when it cannot be read. If not, the report says why it was left out.",
+    )
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if not any(map(str.isalnum, self.text)):
+    def _says_one_thing(self) -> Self:
+        given = [name for name in ("text", "url", "upload_id") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("give one of text, url and upload_id" + (f", not {len(given)}" if given else ""))
+        if self.text is not None and not any(map(str.isalnum, self.text)):
             raise ValueError("the source has no text")
         return self
 
-    @property
-    def name(self) -> str:
-        """Its title, or its first line that says something, cut short."""
-        lines = (" ".join(line.split()).lstrip("#*->_ ") for line in (self.title or self.text).splitlines())
-        found = next((line for line in lines if any(map(str.isalnum, line))), "Source")
-        return found if len(found) <= 120 else found[:119].rstrip() + "…"
+
+def name_of(*candidates: str | None) -> str:
+    """The first line that says something, of the first candidate that has one; cut short."""
+    lines = (" ".join(line.split()).lstrip("#*->_ ") for text in candidates for line in (text or "").splitlines())
+    found = next((line for line in lines if any(map(str.isalnum, line))), "Source")
+    return found if len(found) <= 120 else found[:119].rstrip() + "…"
 
 
 class Topic(Contract):
@@ -158,32 +177,101 @@ class Source(Contract):
     priority: Priority = Priority.NORMAL
     text: ArtifactRef
     characters: int
+    url: str = ""
+    """Where it was found in the end, if it was fetched."""
+    read_on: date | None = None
+    """When it was fetched, in UTC."""
+    pages: int | None = None
+    pages_without_text: int = 0
+    placed: bool = False
+    """Its text says where its pages begin: `[p. 12]` on a line of its own, as `core.documents.extraction` has it."""
+    cut_from: int = 0
+    """Characters that it had before it was cut to `MAX_SOURCE_CHARACTERS`; 0: it was not."""
+
+
+class UnreadSource(Contract):
+    """A source of which nobody has the text yet: a URL, or an upload's file."""
+
+    id: SourceId
+    title: Name | None = None
+    priority: Priority = Priority.NORMAL
+    required: bool = True
+    url: str = ""
+    file: UploadedFile | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called before it is read."""
+        return name_of(self.title, self.file.name if self.file else self.url)
+
+
+class LeftOut(Contract):
+    """A source that could not be read, and that the document does without."""
+
+    id: SourceId
+    title: Name
+    code: ErrorType
+    reason: ShortText
 
 
 class Brief(Topic):
     """What a user asked for, as the workflow gets it: long texts by reference."""
 
     sources: tuple[Source, ...] = ()
+    unread: tuple[UnreadSource, ...] = ()
+    """Sources that are to be read first; then they are `sources`, or `left_out`."""
+    left_out: tuple[LeftOut, ...] = ()
 
 
-def prepare(given: LongformInput, owner_id: str) -> Prepared:
-    """The brief of an input: its sources get ids, and their texts become attachments."""
-    files = tuple(
-        attachment(owner_id, f"source-r{number}.txt", source.text, "text/plain; charset=utf-8")
-        for number, source in enumerate(given.sources, start=1)
-    )
-    sources = tuple(
-        Source(
-            id=f"r{number}",
-            title=source.name,
-            priority=source.priority,
-            text=file.ref,
-            characters=len(source.text),
+def refers(given: LongformInput) -> Iterator[Referred]:
+    """The URLs and uploads that an input names, with their places in it."""
+    for number, source in enumerate(given.sources):
+        if source.url is not None:
+            yield Referred(("sources", str(number), "url"), url=source.url)
+        if source.upload_id is not None:
+            yield Referred(("sources", str(number), "upload_id"), upload_id=source.upload_id)
+
+
+def prepare(
+    given: LongformInput, owner_id: str, uploads: Mapping[str, UploadedFile] = MappingProxyType({})
+) -> Prepared:
+    """The brief of an input: its sources get ids, and their texts and files become attachments.
+
+    `uploads` holds the files of all the uploads that it names, by the ids it gives.
+    """
+    files: list[Attachment] = []
+    sources: list[Source] = []
+    unread: list[UnreadSource] = []
+    for number, source in enumerate(given.sources, start=1):
+        id = f"r{number}"
+        if source.text is not None:
+            files.append(attachment(owner_id, f"source-{id}.txt", source.text, "text/plain; charset=utf-8"))
+            sources.append(
+                Source(
+                    id=id,
+                    title=name_of(source.title, source.text),
+                    priority=source.priority,
+                    text=files[-1].ref,
+                    characters=len(source.text),
+                )
+            )
+            continue
+        file = None if source.upload_id is None else uploads[source.upload_id]
+        if file is not None:
+            # A row of the job's own: it can be read when the upload is deleted meanwhile.
+            files.append(Attachment(f"source-{id}.{file.kind.value}", file.ref, None))
+        unread.append(
+            UnreadSource(
+                id=id,
+                title=source.title,
+                priority=source.priority,
+                required=source.required,
+                url=source.url or "",
+                file=file,
+            )
         )
-        for number, (source, file) in enumerate(zip(given.sources, files, strict=True), start=1)
-    )
     fields = {name: getattr(given, name) for name in Topic.model_fields}
-    return Prepared(Brief(**fields, sources=sources), files)
+    return Prepared(Brief(**fields, sources=tuple(sources), unread=tuple(unread)), tuple(files))
 
 
 KeyPoint = Annotated[str, StringConstraints(min_length=1, max_length=500)]

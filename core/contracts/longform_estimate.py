@@ -8,11 +8,13 @@ import math
 from collections.abc import Iterator
 
 from core.contracts.estimates import CHARACTERS_A_TOKEN, EstimatedCall
-from core.contracts.longform import PARALLEL_SECTIONS, REVISED_A_ROUND, TRANSITION_FROM, LongformInput
+from core.contracts.longform import PARALLEL_SECTIONS, REVISED_A_ROUND, TRANSITION_FROM, LongformInput, SourceInput
 
 TOKENS_A_WORD_OF_ENGLISH, TOKENS_A_WORD = 1.4, 1.75
 PLAN_TOKENS, SECTION_TOKENS = 15_000, 6_000
 """At most so much of all sources together stands in the prompt of a plan, and of a section."""
+PAGE_CHARACTERS, FILE_CHARACTERS = 15_000, 40_000
+"""Taken for the length of a web page and of an uploaded file, which nobody knows before they are read."""
 ADJUSTED = 4
 """One section of so many misses its length and gets a second pass."""
 DEMANDING = 0.8
@@ -46,7 +48,7 @@ def _calls(given: LongformInput) -> Iterator[EstimatedCall]:
     sections = given.section_count
     text = round(given.words * (TOKENS_A_WORD_OF_ENGLISH if _is_english(given.language) else TOKENS_A_WORD))
     part = math.ceil(text / sections)
-    sources = math.ceil(sum(len(source.text) for source in given.sources) / CHARACTERS_A_TOKEN)
+    sources = math.ceil(sum(map(_characters, given.sources)) / CHARACTERS_A_TOKEN)
     brief = _brief(given)
     path = 0
 
@@ -75,6 +77,13 @@ def _calls(given: LongformInput) -> Iterator[EstimatedCall]:
         for _ in range(min(REVISED_A_ROUND, sections)):
             yield call("revise_section", around + shared + part, part)
         yield judged.model_copy(update={"path": path + 1})
+
+
+def _characters(source: SourceInput) -> int:
+    """Its length, as far as it is known before it is read."""
+    if source.text is not None:
+        return len(source.text)
+    return PAGE_CHARACTERS if source.url is not None else FILE_CHARACTERS
 
 
 def _brief(given: LongformInput) -> int:

@@ -11,6 +11,7 @@ from core.contracts.documents import Format, Reason, Round
 from core.contracts.jobs import JobResult, Output, PaidRequest, StepRequest
 from core.contracts.llm import ModelChain
 from core.contracts.longform import Brief
+from core.contracts.longform_sources import FetchSource, ReadSource, SourceFetched, SourceRead
 
 REVISION_PIPELINE = "longform_revision"
 """The pipeline of the child jobs: one section of a document written anew or edited, or an old version restored."""
@@ -296,6 +297,16 @@ class OutlineAgain(OutlineVerdict):
 class LongformActivities(ABC):
     """The steps of `longform` and its revisions. Each is stored once by (job, step, revision); a stored one is never
     asked again."""
+
+    @activity.defn(name="longform.fetch_source")
+    @abstractmethod
+    async def fetch_source(self, request: FetchSource) -> SourceFetched:
+        """Fetch what a URL leads to and keep its bytes. One that stays unreachable is given up after some tries."""
+
+    @activity.defn(name="longform.read_source")
+    @abstractmethod
+    async def read_source(self, request: ReadSource) -> SourceRead:
+        """Read the text of a file in a process of its own, and keep it."""
 
     @activity.defn(name="longform.check_cache")
     @abstractmethod

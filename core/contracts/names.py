@@ -12,6 +12,7 @@ class Queue(StrEnum):
     ORCHESTRATION = "orchestration"
     LLM = "llm"
     RENDER = "render"
+    WEB = "web"
 
 
 class JobAddress(NamedTuple):

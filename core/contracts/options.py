@@ -49,6 +49,30 @@ LLM = ActivityOptions(
     cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 )
 
+FETCH = ActivityOptions(
+    # Servers of others that hang hold up one another, and nothing else.
+    task_queue=Queue.WEB,
+    start_to_close_timeout=timedelta(minutes=10),
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
+    # The tries are counted by the activity: a worker's death or a database outage is no failure of the server.
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=2), backoff_coefficient=2, maximum_interval=timedelta(seconds=20)
+    ),
+    cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+)
+
+DELIVER = ActivityOptions(
+    # A queue of its own: receivers that hang hold up one another, and nothing else.
+    task_queue=Queue.WEB,
+    # The longest wait for a receiver, and as long as what came of it is held while the database is away.
+    start_to_close_timeout=timedelta(minutes=5),
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
+    # What a receiver fails is the workflow's to try again; this is for dead workers and a database that is away.
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(seconds=20)
+    ),
+)
+
 RENDER = ActivityOptions(
     task_queue=Queue.RENDER,
     start_to_close_timeout=timedelta(minutes=30),

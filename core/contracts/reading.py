@@ -4,9 +4,11 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from core.contracts.base import Contract
+from core.contracts.base import ArtifactRef, Contract
 from core.contracts.files import BlockKind, FileKind
 
+WITH_TEXT = frozenset((FileKind.TEXT, FileKind.MARKDOWN, FileKind.HTML, FileKind.JSON, FileKind.PDF, FileKind.DOCX))
+"""The kinds of files that a text can be had from. JSON is read as the text that it is."""
 ReadTitle = Annotated[str, StringConstraints(max_length=300)]
 
 
@@ -35,3 +37,11 @@ class ReadDocument(Contract):
         default=(), description="Pages that show something, but no text that can be read: scans, drawings."
     )
     blocks: tuple[ReadBlock, ...]
+
+
+class UploadedFile(Contract):
+    """A file that was uploaded and checked, as a job refers to it. `name` is what its owner called it."""
+
+    ref: ArtifactRef
+    name: str
+    kind: FileKind

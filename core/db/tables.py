@@ -187,6 +187,8 @@ jobs = Table(
     Column("parent_job", Uuid),
     # Of the request that submitted it: in every log line of its workflow, its activities and their calls.
     Column("trace_id", Text, nullable=False, server_default=text("''")),
+    # Who is told of its end, besides the owner's hooks.
+    Column("webhook_url", Text),
     # State, as readers see it.
     Column("status", Text, nullable=False, server_default=text("'pending'")),
     Column("stage", Text, nullable=False, server_default=text("''")),
@@ -420,4 +422,104 @@ versions = Table(
         name="reason",
     ),
     Index("ix_versions_owner_id_cache_key", "owner_id", "cache_key"),
+)
+
+# Files that users bring. The bytes of one that is ready are in the store by their content, as an artifact's are.
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, ForeignKey("owners.id", ondelete="CASCADE"), nullable=False),
+    # As it was told, and nothing but a text: no path is made of it.
+    Column("name", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    # As it was told; of one that is ready, that of its kind.
+    Column("media_type", Text, nullable=False),
+    Column("declared_sha256", Text),
+    Column("status", Text, nullable=False, server_default=text("'pending'")),
+    # Of the bytes that were received.
+    Column("sha256", Text),
+    Column("kind", Text),
+    # Why it was refused.
+    Column("reason", Text),
+    Column("message", Text),
+    _at("created_at", required=True),
+    Column("url_expires_at", DateTime(timezone=True), nullable=False),
+    # When it is forgotten if it is not ready by then.
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    _at("received_at"),
+    _at("finished_at"),
+    CheckConstraint("status IN ('pending', 'ready', 'refused', 'expired')", name="status"),
+    CheckConstraint("status <> 'ready' OR (sha256 IS NOT NULL AND kind IS NOT NULL)", name="ready"),
+    Index("ix_uploads_owner_id_id", "owner_id", "id"),
+    Index("ix_uploads_owner_id_sha256", "owner_id", "sha256"),
+    Index("ix_uploads_unfinished", "expires_at", postgresql_where=text("status <> 'ready'")),
+)
+
+# What signs the deliveries to the `webhook_url` of an owner's jobs. In plain text, here and in `webhooks`: it is needed
+# for every delivery.
+signing_secrets = Table(
+    "signing_secrets",
+    metadata,
+    Column("owner_id", Uuid, ForeignKey("owners.id", ondelete="CASCADE"), primary_key=True),
+    Column("secret", Text, nullable=False),
+    # Signs too until then, so that receivers can change.
+    Column("previous_secret", Text),
+    _at("previous_until"),
+    _at("created_at", required=True),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, ForeignKey("owners.id", ondelete="CASCADE"), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("events", ARRAY(Text), nullable=False),
+    Column("description", Text, nullable=False, server_default=text("''")),
+    # What its owner wants of it.
+    Column("active", Boolean, nullable=False, server_default=text("true")),
+    Column("secret", Text, nullable=False),
+    Column("previous_secret", Text),
+    _at("previous_until"),
+    # Nothing has got through since then; NULL when the last try did.
+    _at("failing_since"),
+    # What we did to it, and why.
+    _at("disabled_at"),
+    Column("disabled_because", Text),
+    _at("created_at", required=True),
+    Index("ix_webhooks_owner_id_id", "owner_id", "id"),
+)
+
+# The outbox and the log of what is delivered: the statement that tells of an event inserts a row for each receiver.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    # The receiver gets it too, as `webhook-id`: the same with every try.
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, ForeignKey("owners.id", ondelete="CASCADE"), nullable=False),
+    # NULL: to the `webhook_url` of the job.
+    Column("hook_id", Uuid, ForeignKey("webhooks.id", ondelete="CASCADE")),
+    Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE")),
+    Column("type", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("payload", JSONB, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'pending'")),
+    # Counts from 1: a delivery that is made again is the next.
+    Column("round", Integer, nullable=False, server_default=text("1")),
+    # In this round.
+    Column("tried", Integer, nullable=False, server_default=_ZERO),
+    # The last of them: when, with what status or error, in how many milliseconds.
+    Column("tries", JSONB, nullable=False, server_default=text("'[]'")),
+    _at("next_try_at"),
+    _at("claimed_at"),
+    _at("dispatched_at"),
+    _at("ended_at"),
+    _at("created_at", required=True),
+    CheckConstraint("state IN ('pending', 'delivered', 'failed')", name="state"),
+    Index("ix_deliveries_owner_id", "owner_id"),
+    Index("ix_deliveries_hook_id_id", "hook_id", "id"),
+    Index("ix_deliveries_job_id_id", "job_id", "id"),
+    Index("ix_deliveries_created_at", "created_at"),
+    Index("ix_deliveries_pending", "id", postgresql_where=text("state = 'pending'")),
 )

@@ -14,7 +14,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
 from core.contracts.documents import Reference
-from core.documents.text import clean
+from core.documents.text import clean, one_line
 
 MAX_NESTING = 100
 """markdown-it stops at this depth; what lies deeper is left out. No text that is meant to be read comes near."""
@@ -48,6 +48,17 @@ def shown(ids: Iterable[str], numbers: Numbers) -> list[int]:
 def mark(numbers: Iterable[int]) -> str:
     """How a citation reads: `[1, 3]`."""
     return f"[{', '.join(map(str, numbers))}]"
+
+
+def source_line(reference: Reference) -> str:
+    """How the list of references names a source: title, URL with the day it was read, pages. In no language's words."""
+    parts = [one_line(reference.title)]
+    if reference.url:
+        parts.append(reference.url + (f" ({reference.read_on.isoformat()})" if reference.read_on else ""))
+    if reference.places:
+        several = len(reference.places) > 1 or "–" in reference.places[0]
+        parts.append(f"{'pp.' if several else 'p.'} {', '.join(reference.places)}")
+    return ", ".join(parts)
 
 
 def parse(text: str) -> list[Token]:

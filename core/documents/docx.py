@@ -10,7 +10,7 @@ from docx.oxml.xmlchemy import BaseOxmlElement as Element
 
 from core.contracts.documents import Article
 from core.documents.blocks import TOP_LEVEL, WORD_PROCESSOR, Block, Inline, parse_blocks, plain_text
-from core.documents.citations import mark, numbers_of
+from core.documents.citations import mark, numbers_of, source_line
 from core.documents.docx_package import (
     FIRST_LIST,
     INDENT,
@@ -136,7 +136,7 @@ class _Writer:
         yield self.paragraph("Heading1", *self.bookmark(anchor, self.run(words.references)))
         for entry in article.references:
             marked = self.bookmark(f"ref_{entry.number}", self.run(mark([entry.number])))
-            yield self.paragraph("Bibliography", *marked, el("r", el("tab")), one_line(entry.title))
+            yield self.paragraph("Bibliography", *marked, el("r", el("tab")), source_line(entry))
 
     def foot(self, note: str) -> Element:
         """A note, and the number of the page of how many."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from core.contracts.documents import Article, ArticleSection, Reference
 from core.documents.blocks import SCREEN, Block, Inline, parse_blocks
-from core.documents.citations import Numbers, mark, numbers_of
+from core.documents.citations import Numbers, mark, numbers_of, source_line
 from core.documents.labels import CONTENTS_FROM, Labels, labels, language
 from core.documents.text import one_line
 
@@ -83,7 +83,7 @@ def _sections(sections: Sequence[ArticleSection], numbers: Numbers) -> Iterator[
 def _references(references: Sequence[Reference], words: Labels) -> str:
     entries = "".join(
         f'<li id="ref-{entry.number}"><span class="number">{mark([entry.number])}</span> '
-        f"<span>{escape(one_line(entry.title))}</span></li>\n"
+        f"<span>{escape(source_line(entry))}</span></li>\n"
         for entry in references
     )
     return (

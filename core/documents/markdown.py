@@ -12,7 +12,7 @@ from markdown_it.token import Token
 
 from core.contracts.documents import Article
 from core.documents.blocks import LAST_LEVEL, SCREEN, TOP_LEVEL, Block, heading_shift, parse_blocks, plain_text
-from core.documents.citations import CITATION, Numbers, citations, mark, numbers_of, parse, shown
+from core.documents.citations import CITATION, Numbers, citations, mark, numbers_of, parse, shown, source_line
 from core.documents.labels import CONTENTS_FROM, Labels, labels
 from core.documents.text import clean, one_line
 
@@ -56,7 +56,7 @@ def article_to_markdown(article: Article) -> str:
         parts += [_paragraph(section.transition), section_body(section.markdown, numbers)]
     if article.references:
         parts.append(f"## {words.references}")
-        parts += [f"\\[{entry.number}\\] {_escaped(one_line(entry.title))}" for entry in article.references]
+        parts += [f"\\[{entry.number}\\] {_escaped(source_line(entry))}" for entry in article.references]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

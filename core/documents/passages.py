@@ -7,7 +7,7 @@ words are compared by pairs of neighbouring characters.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 from math import log, sqrt
@@ -20,6 +20,8 @@ LEAST, MOST = 900, 1_500
 """Characters of a passage: some paragraphs. The last of a text may be shorter."""
 GAP = "\n\n[…]\n\n"
 """Stands between passages that are not neighbours in their source."""
+PAGE_MARK = re.compile(r"^\[pp?\. (?P<pages>\d+(?:–\d+)?)\]$", re.MULTILINE)
+"""How a source's text says that a page begins, see `core.documents.extraction.as_markdown`."""
 STEM = 5
 """Letters of a word that count when it is looked up: endings do not."""
 K1, B = 1.2, 0.75
@@ -54,6 +56,8 @@ class SourceText:
     title: str
     priority: Priority
     text: str
+    placed: bool = False
+    """Lines like `[p. 12]` say where its pages begin."""
 
 
 @dataclass
@@ -67,6 +71,13 @@ class _Passage:
     length: int = 0
     """In terms."""
     score: float = 0
+    mark: str = ""
+    """The mark of the page that it begins on, unless it begins with one."""
+
+    @property
+    def cost(self) -> int:
+        """Characters that it takes at most: a gap and a mark may come before it."""
+        return len(self.text) + len(GAP) + len(self.mark) + 2
 
 
 def words(text: str) -> list[str]:
@@ -80,7 +91,7 @@ def split(text: str) -> list[str]:
     Each has 900 to 1,500 characters and ends where a paragraph does, else a line, a sentence or a word, else anywhere;
     only the last may be shorter. Linear. A text without a letter or digit has none.
     """
-    text = _tidy(text)
+    text = tidy(text)
     if not any(map(str.isalnum, text)):
         return []
     passages, at = list[str](), 0
@@ -96,16 +107,12 @@ def select(sources: Sequence[SourceText], query: str, limit: int) -> list[Source
 
     First comes the best passage of each source, then what else shares a word with the query, then the rest: each time
     sources of high priority before normal and low, and within these the better passage (BM25) first. What does not fit
-    is passed over. A source's passages stand in its own order, with `[…]` where something is left out. The sources
-    keep their order; one of which nothing fits is left out. Texts are cleaned of control characters and of marks that
-    override the direction of writing. The same arguments give the same result. It blocks: one to two seconds for 20
-    sources of 400,000 characters.
+    is passed over. A source's passages stand in its own order, with `[…]` where something is left out, and the mark of
+    their page behind that if the source has such. The sources keep their order; one of which nothing fits is left out.
+    Texts are cleaned of control characters and of marks that override the direction of writing. The same arguments give
+    the same result. It blocks: one to two seconds for 20 sources of 400,000 characters.
     """
-    passages = [
-        _Passage(number, at, text)
-        for number, source in enumerate(sources)
-        for at, text in enumerate(split(source.text))
-    ]
+    passages = [passage for number, source in enumerate(sources) for passage in _passages(number, source)]
     if sum(len(passage.text) for passage in passages) > limit:
         _rank(passages, frozenset(terms(query)))
         passages = _chosen(passages, [_ORDER[source.priority] for source in sources], limit)
@@ -124,8 +131,8 @@ def best_section(source_text: str, queries: Sequence[str]) -> int:
     if not queries:
         raise ValueError("no queries to choose from")
     asked = [frozenset(terms(query)) for query in queries]
-    among = _weights(asked)
-    found = Counter(filter(among.__contains__, terms(_tidy(source_text))))
+    among = weights(asked)
+    found = Counter(filter(among.__contains__, terms(tidy(source_text))))
     scores = [
         sum(among[term] * found[term] / (found[term] + K1) for term in sorted(query)) / sqrt(len(query) or 1)
         for query in asked
@@ -146,7 +153,16 @@ def terms(text: str, stem: int = STEM) -> list[str]:
 _ORDER = {priority: number for number, priority in enumerate((Priority.HIGH, Priority.NORMAL, Priority.LOW))}
 
 
-def _tidy(text: str) -> str:
+def _passages(number: int, source: SourceText) -> Iterator[_Passage]:
+    mark = ""
+    for at, text in enumerate(split(source.text)):
+        marks = [found[0] for found in PAGE_MARK.finditer(text)] if source.placed else []
+        yield _Passage(number, at, text, mark="" if marks and text.startswith(marks[0]) else mark)
+        mark = marks[-1] if marks else mark
+
+
+def tidy(text: str) -> str:
+    """A text without control characters, marks that override the direction of writing, and empty lines in a row."""
     return _BLANK.sub("\n\n", _BIDI.sub("", clean(text))).strip()
 
 
@@ -158,7 +174,7 @@ def _end(window: str) -> int:
     return len(window)
 
 
-def _weights(texts: Sequence[Iterable[str]]) -> dict[str, float]:
+def weights(texts: Sequence[Iterable[str]]) -> dict[str, float]:
     """How much a term says, by how few of the texts hold it; each text names a term once (BM25's idf)."""
     holders = Counter(term for text in texts for term in text)
     return {term: log(1 + (len(texts) - n + 0.5) / (n + 0.5)) for term, n in holders.items()}
@@ -171,9 +187,9 @@ def _rank(passages: Sequence[_Passage], wanted: frozenset[str]) -> None:
         passage.length = len(held)
         passage.found = Counter(filter(wanted.__contains__, held))
     mean = sum(passage.length for passage in passages) / len(passages) or 1
-    weights = _weights([passage.found for passage in passages])
+    by_term = weights([passage.found for passage in passages])
     for passage in passages:
-        passage.score = _bm25(passage.found, weights, K1 * (1 - B + B * passage.length / mean))
+        passage.score = _bm25(passage.found, by_term, K1 * (1 - B + B * passage.length / mean))
 
 
 def _bm25(found: Mapping[str, int], weights: Mapping[str, float], k: float) -> float:
@@ -191,19 +207,22 @@ def _chosen(passages: Sequence[_Passage], priority: Sequence[int], limit: int) -
     taken, left = list[_Passage](), limit
     for passage in [*leaders, *(p for p in order if (p.source, p.at) not in led)]:
         # Each is charged a gap, so that the limit holds however they come to stand.
-        cost = len(passage.text) + len(GAP)
-        if cost <= left:
+        if passage.cost <= left:
             taken.append(passage)
-            left -= cost
+            left -= passage.cost
     return sorted(taken, key=lambda p: (p.source, p.at))
 
 
 def _joined(passages: Sequence[_Passage]) -> str:
-    parts = [passages[0].text]
+    parts = [_marked(passages[0])]
     for before, passage in pairwise(passages):
         if passage.at == before.at + 1:
             parts.append(passage.text)
         else:
             parts[-1] = parts[-1].rstrip()
-            parts += [GAP, passage.text]
+            parts += [GAP, _marked(passage)]
     return "".join(parts).strip()
+
+
+def _marked(passage: _Passage) -> str:
+    return f"{passage.mark}\n\n{passage.text}" if passage.mark else passage.text

@@ -12,7 +12,7 @@ import typst
 from core.contracts.documents import Article
 from core.contracts.errors import AtelierError, ErrorType
 from core.documents.blocks import LONGEST_WORD, breakable, parse_blocks
-from core.documents.citations import mark, numbers_of
+from core.documents.citations import mark, numbers_of, source_line
 from core.documents.labels import CONTENTS_FROM, Labels, labels, language, running_head
 from core.documents.text import clean, one_line
 
@@ -70,7 +70,7 @@ def _data(article: Article) -> dict[str, Any]:
         for section in article.sections
     ]
     references = [
-        {"number": entry.number, "mark": mark([entry.number]), "title": _text(entry.title)}
+        {"number": entry.number, "mark": mark([entry.number]), "title": _text(source_line(entry))}
         for entry in article.references
     ]
     keywords = [one_line(section.title) for section in article.sections][:MAX_KEYWORDS]
@@ -107,7 +107,7 @@ def _readable_labels(tag: str) -> Labels:
 
 def _all_text(article: Article) -> str:
     sections = (part for section in article.sections for part in (section.title, section.transition, section.markdown))
-    return "".join((article.title, article.thesis, *sections, *(entry.title for entry in article.references)))
+    return "".join((article.title, article.thesis, *sections, *map(source_line, article.references)))
 
 
 def _heading(text: str) -> str:

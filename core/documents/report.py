@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from core.contracts.documents import JUDGE_WEIGHT, Article, Evaluation, Measured, Reference, Report, SectionVerdict
+from core.contracts.documents import JUDGE_WEIGHT, Article, Evaluation, Measured, Report, SectionVerdict
+from core.contracts.longform import LeftOut, Source
 from core.documents.text import one_line
 
 SIMULATED_TEXT = "> **Simulated text.** The document was made by Atelier’s simulator, not by a language model."
@@ -16,15 +17,18 @@ NOBODY_JUDGED = "No model judged this version, as a person edited it. The score 
 _SPECIAL = re.compile(r"[\\`*_\[\]<>|&#~!]")
 
 
-def report_to_markdown(report: Report, article: Article, sources: Sequence[Reference] = ()) -> str:
+def report_to_markdown(
+    report: Report, article: Article, sources: Sequence[Source] = (), left_out: Sequence[LeftOut] = ()
+) -> str:
     """What a reader of a document's quality report sees, in English. Ends with one newline.
 
-    `sources` names all sources of the document, so that those that nobody cites have a title too; their numbers are
-    not read. What a model or a user wrote is text here, whatever markup it looks like.
+    `sources` are all sources of the document, whether they are cited or not, and `left_out` those that could not be
+    read. What a model or a user wrote is text here, whatever markup it looks like.
     """
     evaluation = report.evaluation
     titles = {section.id: section.title for section in article.sections}
-    names = {source.source_id: source.title for source in (*sources, *article.references)}
+    names = {source.id: source.title for source in sources}
+    names |= {reference.source_id: reference.title for reference in article.references}
     parts = [
         f"# Quality report: {_data(article.title)}",
         SIMULATED_TEXT if article.simulated else "",
@@ -33,6 +37,7 @@ def report_to_markdown(report: Report, article: Article, sources: Sequence[Refer
         *_rubric(evaluation),
         *_figures(evaluation.measured),
         *_sections(evaluation, titles),
+        *_sources(sources, left_out),
         *_citations(evaluation.measured, titles, names, bool(article.references)),
         *_rounds(report, titles),
     ]
@@ -135,6 +140,28 @@ def _said(verdict: SectionVerdict | None) -> tuple[str, str, str]:
     if verdict is None:
         return "—", "—", "—"
     return f"{verdict.score:.2f}", _data(verdict.reason), _data(verdict.advice)
+
+
+def _sources(sources: Sequence[Source], left_out: Sequence[LeftOut]) -> list[str]:
+    if not sources and not left_out:
+        return []
+    lines = [f"- {source.id}: “{_data(source.title)}”, {_read(source)}." for source in sources]
+    lines += [f"- {left.id}: “{_data(left.title)}” was left out. {_data(left.reason)}" for left in left_out]
+    return ["## Sources", "\n".join(lines)]
+
+
+def _read(source: Source) -> str:
+    """How much of a source was read, and what not."""
+    said = [f"{source.characters:,} characters"]
+    if source.pages is not None:
+        said.append("1 page" if source.pages == 1 else f"{source.pages:,} pages")
+    if source.pages_without_text:
+        said.append(f"{source.pages_without_text:,} of them without text that can be read")
+    if source.cut_from:
+        said.append(f"cut: the text has {source.cut_from:,}, and what is behind these was not used")
+    if source.url:
+        said.append(f"from {_data(source.url)}" + (f" on {source.read_on.isoformat()}" if source.read_on else ""))
+    return ", ".join(said)
 
 
 def _citations(

@@ -1,6 +1,6 @@
 """A step that costs nothing but our own time: stored once all the same, without a row in the ledger."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import TypeVar
 
@@ -23,6 +23,11 @@ class FreeSteps:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def failures(self, key: StepKey, codes: Iterable[ErrorType]) -> int:
+        """How many attempts at the step have failed in this run with one of the codes, before this one."""
+        async with self._database.transaction() as connection:
+            return await StepRepository(connection).failures(key, _name(key), codes)
+
     async def once(
         self, key: StepKey, result: type[Result], work: Callable[[], Awaitable[Kept[Result]]], *, attempt: int
     ) -> Result:
@@ -30,7 +35,7 @@ class FreeSteps:
 
         Raises `ATTEMPTS_EXHAUSTED` when the step has ended the workers of too many attempts in this run.
         """
-        name = f"{key.run}:{key.step}:{key.revision}"
+        name = _name(key)
         async with self._database.transaction() as connection:
             steps = StepRepository(connection)
             stored = await steps.stored(key)
@@ -61,3 +66,8 @@ class FreeSteps:
                 )
 
         return result.model_validate_json(await patiently(store, COMMIT_PATIENCE))
+
+
+def _name(key: StepKey) -> str:
+    """What the names of a step's attempts in this run begin with."""
+    return f"{key.run}:{key.step}:{key.revision}"

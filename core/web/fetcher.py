@@ -44,6 +44,8 @@ class Posted:
     """The first of the answer's body, for a log; at most `POSTED_HEAD_BYTES`."""
     ms: float
     """From the look-up of the name to the head of the answer."""
+    retry_after: timedelta | None = None
+    """How long it asks to be left alone."""
 
 
 class Fetcher:
@@ -93,7 +95,7 @@ class Fetcher:
             answer = await connection.ask("POST", {**headers, **self._headers}, body)
             ms = (time.perf_counter() - begun) * 1_000
             timer.reschedule(None)  # it was taken: to fail now would have it sent again
-            return Posted(answer.status, await self._head(answer), ms)
+            return Posted(answer.status, await self._head(answer), ms, _retry_after(answer))
 
     @asynccontextmanager
     async def _follow(self, place: Place, robots: bool) -> AsyncIterator[tuple[Answer, Place, int]]:
@@ -172,13 +174,18 @@ class Fetcher:
             ) from None
 
 
-def _bad_status(answer: Answer, place: Place) -> AtelierError:
+def _retry_after(answer: Answer) -> timedelta | None:
+    """In seconds; a date is not read, and what is longer than an hour is not believed."""
     after = answer.headers.get("retry-after", "")
+    return timedelta(seconds=int(after)) if after.isdecimal() and int(after) <= _LONGEST_RETRY_AFTER else None
+
+
+def _bad_status(answer: Answer, place: Place) -> AtelierError:
     return AtelierError(
         ErrorType.URL_STATUS,
         f"{place.authority} answered with status {answer.status} instead of a page.",
         details={"status": answer.status},
-        retry_after=timedelta(seconds=int(after)) if after.isdecimal() and int(after) <= _LONGEST_RETRY_AFTER else None,
+        retry_after=_retry_after(answer),
         final=answer.status < 500 and answer.status not in _TRY_AGAIN,
     )
 

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from core import VERSION
+
+USER_AGENT = f"Atelier/{VERSION}"
 HTML = "text/html"
 XHTML = "application/xhtml+xml"
 PDF = "application/pdf"

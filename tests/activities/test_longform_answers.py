@@ -1,5 +1,6 @@
 """What is not taken of a model although it fits the schema, and what the judge's answer becomes."""
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -7,16 +8,20 @@ import pytest
 from activities.longform.keeping import cache_key_of
 from activities.longform.prompting import wrong_outline, wrong_section, wrong_transitions
 from activities.longform.writing import judged, weakest
+from core.contracts.base import ArtifactRef
 from core.contracts.documents import Article, ArticleSection, Measured, SectionVerdict
+from core.contracts.errors import ErrorType
 from core.contracts.longform import (
     Brief,
     JudgeAnswer,
     JudgedCriterion,
     JudgedSection,
+    LeftOut,
     LongformInput,
     OutlineAnswer,
     SectionAnswer,
     SectionIdea,
+    Source,
     TransitionAnswer,
     TransitionsAnswer,
     prepare,
@@ -104,6 +109,21 @@ def key(
 def test_the_same_request_has_the_same_key_however_it_is_put() -> None:
     assert key() == key(cache="bypass") == key(topic="Tidal   mills") == key(target_words=None, target_pages=2)
     assert key(formats=["pdf", "markdown"]) == key(formats=["markdown", "pdf"])
+
+
+def test_a_document_of_other_places_or_without_a_source_answers_no_other_request() -> None:
+    text = ArtifactRef(owner_id="ada", sha256="0" * 64, size=1, media_type="text/markdown")
+    source = Source(id="r1", title="Mills", text=text, characters=1)
+    fetched = source.model_copy(update={"url": "https://mills.example/", "read_on": date(2026, 11, 21)})
+    left = LeftOut(id="r2", title="Tides", code=ErrorType.URL_STATUS, reason="404")
+
+    def key_of(*sources: Source, **more: Any) -> str:
+        brief = Brief(topic="Tidal mills", target_words=1_000, sources=sources, **more)
+        return cache_key_of("ada", brief, ("simulator:composer",), {})
+
+    keys = {key_of(source), key_of(fetched), key_of(source, left_out=(left,))}
+    assert len(keys) == 3
+    assert key_of(fetched.model_copy(update={"read_on": date(2026, 11, 22)})) == key_of(fetched)
 
 
 def test_another_request_prompt_chain_or_owner_has_another() -> None:

@@ -134,6 +134,28 @@ EXPECTED: dict[str, Rule] = {
     "POST /v1/documents/{document_id}/versions/{number}/restore": rule(
         WRITE, 202, document_id="restored", number="number"
     ),
+    "POST /v1/uploads": rule(WRITE, 201, {"name": "a.txt", "size": 9, "media_type": "text/plain"}),
+    "GET /v1/uploads": rule(READ, 200, query="limit=200"),
+    "GET /v1/uploads/{upload_id}": rule(READ, 200, upload_id="upload"),
+    # The signature in the URL is what allows it; tests/api/test_uploads.py has those that do.
+    "PUT /v1/uploads/{upload_id}/content": rule(NOTHING, 403, upload_id="addressed_upload"),
+    "POST /v1/uploads/{upload_id}/complete": rule(WRITE, 200, upload_id="upload"),
+    "DELETE /v1/uploads/{upload_id}": rule(WRITE, 204, upload_id="deleted_upload"),
+    "GET /v1/hooks": rule(READ, 200, query="limit=200"),
+    "POST /v1/hooks": rule(WRITE, 201, {"url": "https://mill.example.com", "events": ["job.failed"]}),
+    "GET /v1/hooks/{hook_id}": rule(READ, 200, hook_id="hook"),
+    "PATCH /v1/hooks/{hook_id}": rule(WRITE, 200, {"active": False}, hook_id="hook"),
+    "DELETE /v1/hooks/{hook_id}": rule(WRITE, 204, hook_id="deleted_hook"),
+    "POST /v1/hooks/{hook_id}/rotate": rule(WRITE, 200, hook_id="hook"),
+    "POST /v1/hooks/{hook_id}/test": rule(WRITE, 202, hook_id="hook"),
+    "GET /v1/hooks/{hook_id}/deliveries": rule(READ, 200, hook_id="hook"),
+    "GET /v1/jobs/{job_id}/deliveries": rule(READ, 200, job_id="ended"),
+    "GET /v1/deliveries/{delivery_id}": rule(READ, 200, delivery_id="delivery"),
+    # It is being tried; tests/api/test_hooks.py has one that has ended.
+    "POST /v1/deliveries/{delivery_id}/redeliver": rule(WRITE, 409, delivery_id="delivery"),
+    # Whoever may only read could sign with it.
+    "GET /v1/me/signing-secret": rule(WRITE, 200),
+    "POST /v1/me/signing-secret/rotate": rule(WRITE, 200),
     "GET /v1/me/budget": rule(READ, 200),
     "PUT /v1/me/budget": rule(WRITE, 200, {"monthly_usd": 10}),
     "POST /v1/estimates": rule(READ, 200, LONGFORM),

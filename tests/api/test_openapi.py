@@ -8,7 +8,15 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from api import admin_examples, document_examples, examples, money_examples, people_examples
+from api import (
+    admin_examples,
+    document_examples,
+    examples,
+    hook_examples,
+    money_examples,
+    people_examples,
+    upload_examples,
+)
 from api.admin_schemas import (
     AccountCreation,
     AdminAccountList,
@@ -31,6 +39,16 @@ from api.document_schemas import (
     WholeVersionView,
 )
 from api.erasure_schemas import DELETION, ERASED, ERASING, AccountDeletion, ErasureView
+from api.hook_schemas import (
+    DeliveryList,
+    DeliveryView,
+    HookList,
+    HookPatch,
+    HookRequest,
+    HookView,
+    NewHookView,
+    SigningSecretView,
+)
 from api.money_schemas import (
     BudgetRaise,
     CallList,
@@ -65,6 +83,7 @@ from api.schemas import (
     Problem,
     Ready,
 )
+from api.upload_schemas import UploadList, UploadRequest, UploadView
 from core.contracts.errors import ErrorType
 from core.contracts.longform import LongformInput
 from core.contracts.outlines import OutlineEdit
@@ -153,6 +172,25 @@ def test_every_operation_is_told(document: dict[str, Any]) -> None:
         "GET /v1/me/keys",
         "POST /v1/me/keys",
         "DELETE /v1/me/keys/{key_id}",
+        "POST /v1/uploads",
+        "GET /v1/uploads",
+        "GET /v1/uploads/{upload_id}",
+        "DELETE /v1/uploads/{upload_id}",
+        "PUT /v1/uploads/{upload_id}/content",
+        "POST /v1/uploads/{upload_id}/complete",
+        "GET /v1/hooks",
+        "POST /v1/hooks",
+        "GET /v1/hooks/{hook_id}",
+        "PATCH /v1/hooks/{hook_id}",
+        "DELETE /v1/hooks/{hook_id}",
+        "POST /v1/hooks/{hook_id}/rotate",
+        "POST /v1/hooks/{hook_id}/test",
+        "GET /v1/hooks/{hook_id}/deliveries",
+        "GET /v1/jobs/{job_id}/deliveries",
+        "GET /v1/deliveries/{delivery_id}",
+        "POST /v1/deliveries/{delivery_id}/redeliver",
+        "GET /v1/me/signing-secret",
+        "POST /v1/me/signing-secret/rotate",
         "GET /v1/admin/accounts",
         "POST /v1/admin/accounts",
         "GET /v1/admin/accounts/{account_id}",
@@ -170,7 +208,7 @@ def test_every_operation_is_told(document: dict[str, Any]) -> None:
         assert operation["description"], name
         if "/health/" in name:
             assert operation["security"] == []
-        elif "/auth/" in name:
+        elif "/auth/" in name or name == "PUT /v1/uploads/{upload_id}/content":
             assert operation["security"] == []
             assert {"429", "503"} <= set(operation["responses"]), name
         else:
@@ -256,6 +294,20 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
         (NewKeyView, people_examples.NEW_KEY),
         (KeyList, people_examples.KEYS),
         (AuditList, people_examples.AUDIT),
+        (UploadRequest, upload_examples.UPLOAD),
+        (UploadView, upload_examples.PENDING),
+        (UploadView, upload_examples.REFUSED),
+        (UploadList, upload_examples.UPLOADS),
+        (HookRequest, hook_examples.HOOK_REQUEST),
+        (HookPatch, hook_examples.HOOK_PATCH),
+        (HookView, hook_examples.HOOK),
+        (NewHookView, hook_examples.NEW_HOOK),
+        (NewHookView, hook_examples.ROTATED),
+        (HookList, hook_examples.HOOKS),
+        (SigningSecretView, hook_examples.SIGNING_SECRET),
+        (DeliveryView, hook_examples.TESTING),
+        (DeliveryView, hook_examples.AGAIN),
+        (DeliveryList, hook_examples.DELIVERIES),
         (Live, examples.LIVE),
         (Ready, examples.READY),
         (Ready, examples.NOT_READY),

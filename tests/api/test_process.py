@@ -40,7 +40,7 @@ async def test_jobs_are_accepted_while_temporal_is_down(
         ids = [await submitted(client) for _ in range(5)]
         ready = await client.get("/v1/health/ready")
         assert ready.status_code == 200
-        down = dict.fromkeys(("orchestration", "llm", "render"), "degraded")
+        down = dict.fromkeys(("orchestration", "llm", "render", "web"), "degraded")
         assert ready.json() == {"status": "degraded", "database": "up", "temporal": "down", "queues": down}
         assert (await client.get("/v1/health/live")).json() == {"status": "up"}
         await set_status(database, ids[0], "failed")
@@ -66,14 +66,15 @@ async def test_ready_names_the_queues_that_have_workers(start_api: StartApi, nam
                     await asyncio.sleep(0.02)
 
         workflows: Any = {"workflows": [LongformWorkflow], "workflow_runner": runner()}
-        await becomes("degraded", orchestration="degraded", llm="degraded", render="degraded")
+        await becomes("degraded", orchestration="degraded", llm="degraded", render="degraded", web="degraded")
         async with Worker(temporal, task_queue=Queue.ORCHESTRATION, activities=[idle], **workflows):
-            await becomes("degraded", orchestration="up", llm="degraded", render="degraded")
+            await becomes("degraded", orchestration="up", llm="degraded", render="degraded", web="degraded")
             async with (
                 Worker(temporal, task_queue=Queue.LLM, activities=[idle]),
                 Worker(temporal, task_queue=Queue.RENDER, activities=[idle]),
+                Worker(temporal, task_queue=Queue.WEB, activities=[idle]),
             ):
-                await becomes("up", orchestration="up", llm="up", render="up")
+                await becomes("up", orchestration="up", llm="up", render="up", web="up")
 
 
 async def test_a_deleted_job_takes_its_history_along(

@@ -84,12 +84,12 @@ async def test_without_any_provider(stack: Stack, account: Account, tmp_path: Pa
     worker, file = _start_worker(stack, tmp_path)
     await _until_said(worker, "worker.no_provider")
     (ready,) = _lines(worker, "worker.ready")
-    assert ready["queues"] == ["orchestration", "render"]
+    assert ready["queues"] == ["orchestration", "render", "web"]
     (line,) = _lines(worker, "worker.no_provider")
     assert line["level"] == "error"
     assert "No provider of models is configured" in line["reason"]
     async with User(api, account.token) as user:
-        await _until_queues(user, orchestration=UP, llm=DEGRADED, render=UP)
+        await _until_queues(user, orchestration=UP, llm=DEGRADED, render=UP, web=UP)
     assert _health(file) == (0, f"degraded: {line['reason']}")
     assert worker.stop() == 0
     assert _health(file)[0] == 1
@@ -106,11 +106,11 @@ async def test_jobs_wait_for_an_ollama_that_is_away(
         job = await user.submit(input={"topic": "Tidal mills", "target_words": 300, "cache": "bypass"})
         await user.until(job["id"], "running")
         await _until_said(worker, "worker.no_provider")
-        await _until_queues(user, orchestration=UP, llm=DEGRADED, render=UP)
+        await _until_queues(user, orchestration=UP, llm=DEGRADED, render=UP, web=UP)
         assert wire.requests == []
         async with listening(port, wire):
             await user.until(job["id"], "completed")
-            await _until_queues(user, orchestration=UP, llm=UP, render=UP)
+            await _until_queues(user, orchestration=UP, llm=UP, render=UP, web=UP)
             await eventually(lambda: asyncio.to_thread(_health, file), lambda found: found == (0, "polling"))
         # Now it is gone, and the worker lets go of the queue.
         await eventually(lambda: asyncio.to_thread(_lines, worker, "worker.no_provider"), lambda lines: len(lines) == 2)

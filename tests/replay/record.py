@@ -137,6 +137,34 @@ async def cached(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform)
     return await start(client, request())
 
 
+SOURCES = {
+    "sources": [{"id": "r2", "title": "Wheels", "text": REF.model_dump(), "characters": 900}],
+    "unread": [
+        {"id": "r1", "url": "https://mills.example/"},
+        {"id": "r3", "file": {"ref": REF.model_dump(), "name": "survey.pdf", "kind": "pdf"}},
+        {"id": "r4", "url": "https://tides.example/", "required": False},
+    ],
+}
+"""A text, two URLs and an upload."""
+
+
+async def sources(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """URLs and an upload are read before the outline."""
+    return await start(client, request(input=SOURCES))
+
+
+async def source_left_out(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """A source that is not required cannot be fetched."""
+    longform.unreadable["r4"] = "It answered with status 404."
+    return await start(client, request(input=SOURCES))
+
+
+async def source_failed(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """A required source cannot be read, and the job fails when the others are."""
+    longform.failures["read source r3"] = AtelierError(ErrorType.FILE_REFUSED, "It has no text.")
+    return await start(client, request(input=SOURCES))
+
+
 async def over_budget(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
     """Two sections are refused for want of budget; raised too little at first, then enough."""
     refused = {"which": "job", "budget_usd": 0.01, "spent_usd": 0.009, "reserved_usd": 0.0, "needed_usd": 0.002}
@@ -198,6 +226,9 @@ SCENARIOS: dict[str, Scenario] = {
     "longform-over-budget": over_budget,
     "longform-too-long": too_long,
     "longform-prefix-first": prefix_first,
+    "longform-sources": sources,
+    "longform-source-left-out": source_left_out,
+    "longform-source-failed": source_failed,
     "longform-revision-regenerated": regenerated,
     "longform-revision-edited": edited,
     "longform-revision-restored": restored,

@@ -40,8 +40,8 @@ _STATUSES = {
     "raised": "running",
 }
 """The jobs of a person, by what is done to them, and the status they begin with."""
-_NOBODYS = {"account", "erasure", "number", "provider", "section"}
-"""Of the things of a person those that are no secret of theirs."""
+_NOBODYS = {"account", "addressed_upload", "erasure", "number", "provider", "section"}
+"""Of the things of a person those that are no secret of theirs, or that a problem repeats from the URL."""
 _DOCUMENTS = ("regenerated", "edited", "restored")
 """The documents of a person that are changed: only one change of each can be under way."""
 
@@ -79,6 +79,9 @@ class Person:
             "job_id": jobs,
             "document_id": documents,
             "artifact_id": [self.things["artifact"]],
+            "upload_id": [self.things["upload"]],
+            "hook_id": [self.things["hook"]],
+            "delivery_id": [self.things["delivery"]],
             "number": ["1", "2"],
             "section_id": ["s1"],
             "key_id": [self.things["key"]],
@@ -133,10 +136,12 @@ class Registry:
                 account=await self._owner(name=f"A neighbour of {name}"),
                 erasure=await self._erasure(),
                 provider="anthropic",
+                **await self._hooks(person),
                 number="1",
                 section="s1",
                 **await self._jobs(person),
                 **await self._documents(person),
+                **{thing: await self._upload(person) for thing in ("upload", "deleted_upload", "addressed_upload")},
             )
         return person
 
@@ -202,6 +207,50 @@ class Registry:
         shelf = Shelf(self._database, self._store, person.id)
         await shelf.outline(found["plain"])
         found["artifact"] = artifact_id(found["plain"], "decompose", 1, "outline.json")
+        return found
+
+    async def _upload(self, person: Person) -> str:
+        """A file that is ready."""
+        upload_id, data = new_id(), person.content.encode()
+        ref = await self._store.put(person.id, data, "text/plain")
+        await self._insert(
+            "uploads",
+            id=upload_id,
+            owner_id=person.id,
+            name=f"{person.content}.txt",
+            size=len(data),
+            media_type="text/plain",
+            status="ready",
+            kind="text",
+            sha256=ref.sha256,
+            url_expires_at=datetime.now(UTC),
+            expires_at=datetime.now(UTC),
+        )
+        return upload_id
+
+    async def _hooks(self, person: Person) -> dict[str, str]:
+        """Two webhooks, and a delivery of one."""
+        found = {thing: new_id() for thing in ("hook", "deleted_hook", "delivery")}
+        url = "https://mill.example.com/" + person.name
+        for thing in ("hook", "deleted_hook"):
+            await self._insert(
+                "webhooks",
+                id=found[thing],
+                owner_id=person.id,
+                url=url,
+                events=["job.failed"],
+                secret="plainly invented",
+                description=person.content,
+            )
+        await self._insert(
+            "deliveries",
+            id=found["delivery"],
+            owner_id=person.id,
+            hook_id=found["hook"],
+            type="webhook.test",
+            url=url,
+            payload="{}",
+        )
         return found
 
     async def _documents(self, person: Person) -> dict[str, str]:

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, Literal
 
 import pydantic
@@ -13,7 +13,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
 from core.contracts.base import ArtifactRef, implements
-from core.contracts.errors import AtelierError, as_failure
+from core.contracts.errors import AtelierError, ErrorType, as_failure
 from core.contracts.jobs import (
     Answer,
     BeginJob,
@@ -29,7 +29,8 @@ from core.contracts.jobs import (
     StoreAnswer,
     StoredAnswer,
 )
-from core.contracts.longform import Brief
+from core.contracts.longform import Brief, LeftOut, Source, UnreadSource
+from core.contracts.longform_sources import FetchedFile, FetchSource, ReadSource, SourceFetched, SourceRead
 from core.contracts.longform_steps import (
     AdjustSection,
     AssembleArticle,
@@ -160,6 +161,8 @@ class ScriptedLongform(LongformActivities):
         self.scores = [0.9]
         """What the judge gives to one state of the document after the other."""
         self.instructions: list[str] = []
+        self.unreadable: dict[str, str] = {}
+        """Why sources that are not required cannot be read, by id."""
         self.kept: list[KeepVersion] = []
         self.report: ExportReport | None = None
 
@@ -195,6 +198,27 @@ class ScriptedLongform(LongformActivities):
         failure = next((self.failures[name] for name in named if name in self.failures), None)
         if failure is not None:
             raise as_failure(failure)
+
+    @implements(LongformActivities.fetch_source)
+    async def fetch_source(self, request: FetchSource) -> SourceFetched:
+        await self._take(request)
+        if left_out := self._left_out(request.source):
+            return SourceFetched(left_out=left_out)
+        file = FetchedFile(ref=REF, url=request.source.url, read_on=date(2026, 11, 21))
+        return SourceFetched(file=file)
+
+    @implements(LongformActivities.read_source)
+    async def read_source(self, request: ReadSource) -> SourceRead:
+        await self._take(request)
+        if left_out := self._left_out(request.source):
+            return SourceRead(left_out=left_out)
+        return SourceRead(source=Source(id=request.source.id, title=request.source.name, text=REF, characters=900))
+
+    def _left_out(self, source: UnreadSource) -> LeftOut | None:
+        reason = self.unreadable.get(source.id)
+        if reason is None:
+            return None
+        return LeftOut(id=source.id, title=source.name, code=ErrorType.URL_STATUS, reason=reason)
 
     @implements(LongformActivities.check_cache)
     async def check_cache(self, request: CheckCache) -> CacheChecked:

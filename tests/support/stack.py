@@ -137,7 +137,7 @@ class Stack:
         self.processes.append(process)
         return process
 
-    def worker(self, queues: str = "orchestration,llm,render", *, wait: bool = True, **env: str) -> Process:
+    def worker(self, queues: str = "orchestration,llm,render,web", *, wait: bool = True, **env: str) -> Process:
         """A worker, polling when this returns."""
         process = self.start("worker", "-m", "worker", "--queues", queues, **env)
         if wait:

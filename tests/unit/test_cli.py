@@ -9,8 +9,8 @@ import pytest
 
 from cli.home import Access, HomeLock, read_credentials, write_credentials
 from cli.outputs import slug
-from cli.submission import SOURCE_CHARACTERS
-from core.contracts.longform import MAX_SOURCE_CHARACTERS, LongformInput
+from cli.submission import SOURCE_CHARACTERS, read_source, with_uploads
+from core.contracts.longform import MAX_SOURCE_CHARACTERS, LongformInput, SourceInput
 from tests.support.fake_api import KEY, PDF, FakeApi, completed, failed, job_id, make_job
 from tests.support.terminal import Terminal
 
@@ -77,11 +77,11 @@ def test_sources_are_looked_at_before_they_are_sent(api: FakeApi, terminal: Term
     assert SOURCE_CHARACTERS == MAX_SOURCE_CHARACTERS
     (tmp_path / "long.txt").write_text("x" * (SOURCE_CHARACTERS + 1))
     (tmp_path / "empty.txt").write_text("---\n")
-    (tmp_path / "scan.pdf").write_bytes(b"%PDF-1.7\xff\xfe")
+    (tmp_path / "scan.bin").write_bytes(b"SCAN\xff\xfe")
     for file, said in (
         ("long.txt", "long.txt has 400,001 characters; the most is 400,000."),
         ("low:empty.txt", "empty.txt has no text."),
-        ("scan.pdf", "scan.pdf is not UTF-8 text."),
+        ("scan.bin", "scan.bin is not UTF-8 text."),
         ("urgent:notes.md", "urgent:notes.md cannot be read: No such file or directory."),
     ):
         assert terminal.run("submit", "longform", "--topic", "Mills", "--source", file) == 1
@@ -89,6 +89,30 @@ def test_sources_are_looked_at_before_they_are_sent(api: FakeApi, terminal: Term
     assert terminal.run("submit", "longform", "--topic", "Mills", "--style", "house.md") == 1
     assert "house.md cannot be read: No such file or directory." in terminal.err
     assert api.asked == []
+
+
+def test_urls_are_sent_as_they_are_and_files_once_as_uploads(terminal: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "survey.pdf").write_bytes(b"%PDF-1.7\xff")
+    (tmp_path / "letter.docx").write_bytes(b"PK\x03\x04\xff")
+    (tmp_path / "notes.md").write_text("Notes")
+    given = ["high:https://a.example/x:y", "optional:low:survey.pdf", "letter.docx", "survey.pdf", "optional:notes.md"]
+    sent: list[Path] = []
+
+    def upload(file: Path) -> str:
+        sent.append(file)
+        return f"id-{len(sent)}"
+
+    body = with_uploads({"input": {"sources": [read_source(source) for source in given]}}, upload)
+    assert body["input"]["sources"] == [
+        {"priority": "high", "url": "https://a.example/x:y"},
+        {"priority": "low", "required": False, "upload_id": "id-1"},
+        {"priority": "normal", "upload_id": "id-2"},
+        {"priority": "normal", "upload_id": "id-1"},
+        {"priority": "normal", "required": False, "title": "notes", "text": "Notes"},
+    ]
+    assert [file.name for file in sent] == ["survey.pdf", "letter.docx"]
+    for source in body["input"]["sources"]:
+        SourceInput.model_validate(source)
 
 
 def test_input_comes_from_a_file_or_standard_input_and_flags_go_over_it(

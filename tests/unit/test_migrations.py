@@ -44,10 +44,16 @@ async def test_down_to_nothing_and_up_again(database: Database) -> None:
     before = await _made(database)
     assert {table.name for table in metadata.sorted_tables} <= before
     assert {"delete_empty_document()", "on delete_empty_document"} <= before
+    await migrate(database, "0005")
+    untold = await _made(database)
+    assert before - untold == {"signing_secrets", "webhooks", "deliveries"}
+    await migrate(database, "0004")
+    without_files = await _made(database)
+    assert "uploads" in untold - without_files
     await migrate(database, "0003")
     alone = await _made(database)
     people = {"sessions", "refresh_tokens", "limits", "audit", "erasures", "take_allowance()", "count_jobs_alone()"}
-    assert before - alone == people
+    assert without_files - alone == people
     await migrate(database, "0002")
     unpaid = await _made(database)
     assert alone - unpaid == {"spending", "results", "cooldowns", "reserve()"}
@@ -65,6 +71,8 @@ async def test_down_to_nothing_and_up_again(database: Database) -> None:
 TOKEN = "atl_the-key-of-the-embedded-mode"
 PEOPLE = ("sessions", "refresh_tokens", "limits", "audit", "erasures")
 """Tables of revision 0004."""
+FILES = ("uploads", "signing_secrets", "webhooks", "deliveries")
+"""Tables of later revisions."""
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -139,7 +147,7 @@ async def snapshot(database: Database, owner_id: str) -> Rows:
             text("SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'")
         )
         has = {(row.table_name, row.column_name) for row in columns}
-        for table in sorted({table for table, _ in has} - {"alembic_version", "cooldowns", *PEOPLE}):
+        for table in sorted({table for table, _ in has} - {"alembic_version", "cooldowns", *PEOPLE, *FILES}):
             mine = f"job_id IN (SELECT id FROM jobs WHERE owner_id = '{owner_id}')"
             if (table, "owner_id") in has:
                 mine = f"owner_id = '{owner_id}'"

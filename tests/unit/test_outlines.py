@@ -74,8 +74,10 @@ def test_sources_get_ids_and_their_texts_become_attachments() -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ({"url": "http://example.org"}, "by URL cannot be read yet"),
-        ({"upload": "01"}, "by upload cannot be read yet"),
+        ({"url": "http://example.org", "text": "a"}, "one of text, url and upload_id, not 2"),
+        ({"title": "Nothing"}, "give one of text, url and upload_id"),
+        ({"url": "http://example.org/" + 2_000 * "a"}, "at most 2000"),
+        ({"upload": "01"}, "Extra inputs"),
         ({"text": "   "}, "at least 1 character"),
         ({"text": "*** --- \u202e"}, "has no text"),
         ({"text": "a" * (MAX_SOURCE_CHARACTERS + 1)}, "at most"),

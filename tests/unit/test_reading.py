@@ -120,6 +120,10 @@ def test_without_main_all_that_is_shown_is_kept() -> None:
             [("paragraph", "a bc d"), *[("paragraph", x) for x in "efg"]],
         ),
         ("a<br>b<br><br>c", [("paragraph", "a\nb"), ("paragraph", "c")]),
+        (
+            "<title>a</title><article><h1>b</h1>c</article><article>d</article>",
+            [("heading", "b"), ("paragraph", "c"), ("paragraph", "d")],
+        ),
         ("<h2>a<br>b</h2><h7>c</h7>", [("heading", "a b"), ("paragraph", "c")]),
         ("<pre>\n  a\n\n\tb<br>c\n</pre>", [("code", "  a\n\n    b\nc")]),
         ("<ul><li><p>a<p>b<li><h3>c</h3></ul>", [("item", "a"), ("paragraph", "b"), ("heading", "c")]),

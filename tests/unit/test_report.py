@@ -1,9 +1,11 @@
 """The quality report that people read."""
 
+from datetime import date
 from typing import Any
 
 import pytest
 
+from core.contracts.base import ArtifactRef
 from core.contracts.documents import (
     Article,
     ArticleSection,
@@ -17,6 +19,8 @@ from core.contracts.documents import (
     SectionVerdict,
     UnknownCitation,
 )
+from core.contracts.errors import ErrorType
+from core.contracts.longform import LeftOut, Source
 from core.documents.blocks import Block, parse_blocks, plain_text
 from core.documents.report import NOBODY_JUDGED, SIMULATED_JUDGE, SIMULATED_TEXT, report_to_markdown
 
@@ -31,6 +35,13 @@ ARTICLE = Article(
     ),
     references=(Reference(number=1, source_id="r1", title="Town chronicle"),),
 )
+NOTHING = ArtifactRef(owner_id="ada", sha256="0" * 64, size=1, media_type="text/plain")
+
+
+def source(id: str, title: str, **more: Any) -> Source:
+    return Source(**{"id": id, "title": title, "text": NOTHING, "characters": 900, **more})
+
+
 MEASURED = Measured(
     target_words=200,
     words=190,
@@ -126,6 +137,19 @@ def test_the_report_of_a_version_that_nobody_judged() -> None:
     assert "No section was revised." in markdown
 
 
+def test_sources_are_told_with_what_was_read_of_them() -> None:
+    read_whole = source("r1", "Town *chronicle*", pages=3, pages_without_text=1)
+    cut = source(
+        "r2", "Gauges", characters=400_000, cut_from=523_411, url="http://a.example/_x_", read_on=date(2026, 5, 4)
+    )
+    left = LeftOut(id="r3", title="<Gone>", code=ErrorType.URL_STATUS, reason="It answered with status 404.")
+    found = read(report_to_markdown(report(evaluation()), ARTICLE, [read_whole, cut], [left]))
+    assert "r1: “Town *chronicle*”, 900 characters, 3 pages, 1 of them without text that can be read." in found
+    assert "r2: “Gauges”, 400,000 characters, cut: the text has 523,411, and what is behind these was not used" in found
+    assert "from http://a.example/_x_ on 2026-05-04." in found
+    assert "r3: “<Gone>” was left out. It answered with status 404." in found
+
+
 @pytest.mark.parametrize(("score", "line"), [(0.6949, "missed by 0.0051"), (0.7, "reached"), (0.1, "missed by 0.6000")])
 def test_the_score_is_held_against_the_threshold(score: float, line: str) -> None:
     assert line in report_to_markdown(report(evaluation(score=score), threshold=0.7), ARTICLE)
@@ -139,7 +163,7 @@ def test_citations_are_named() -> None:
         ),
         "uncited_sources": ("r2", "r3"),
     }
-    known = [Reference(number=2, source_id="r2", title="The *Gauge* Book")]
+    known = [source("r2", "The *Gauge* Book")]
     found = read(report_to_markdown(report(evaluation(figures)), ARTICLE, known))
     assert "No source is called r9, which is cited in “The weir”." in found
     assert "No source is called r8, which is cited in “gone”." in found
@@ -207,8 +231,9 @@ def test_what_others_wrote_is_text(said: str) -> None:
         model=said,
     )
     rounds = (Round(revised=("s1", said), score_before=0.1, score_after=0.2, taken=True),)
-    sources = [Reference(number=1, source_id="r2", title=said)]
-    markdown = report_to_markdown(report(found, rounds=rounds), article, sources)
+    sources = [source("r2", said)]
+    left_out = [LeftOut(id="r3", title=said, code=ErrorType.URL_STATUS, reason=said)]
+    markdown = report_to_markdown(report(found, rounds=rounds), article, sources, left_out)
     rubric, _, sections, revision = tables(markdown)
     assert [row[2] for row in rubric[1:]] == [shown] * 4
     assert sections[1] == [shown, "+0.0%", "0.50", shown, shown]
@@ -216,8 +241,8 @@ def test_what_others_wrote_is_text(said: str) -> None:
     blocks = parse_blocks(markdown)
     # Nothing of it is markup: the blocks are the report's own, and all of it is read.
     kinds = " ".join(block["t"] for block in blocks)
-    assert kinds == "h p h p table h table h table p h ul h table"
-    assert plain_text(blocks).count(shown) == 15
+    assert kinds == "h p h p table h table h table p h ul h ul h table"
+    assert plain_text(blocks).count(shown) == 18
     assert not markup(blocks)
 
 

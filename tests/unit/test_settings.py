@@ -157,3 +157,13 @@ async def test_no_process_starts_in_production_without_its_secrets(folder: Path)
     assert api == ["DATABASE_URL", "JWT_SECRET", "SIMULATOR"]
     assert worker == ["DATABASE_URL", "SIMULATOR"]
     assert migrations == ["DATABASE_URL"]
+
+
+def test_allowed_hosts_are_understood_or_nothing_starts() -> None:
+    given = Settings(_env_file=None, fetch_allowed_hosts=" wiki.lan:8080, 10.1.0.0/16,")
+    assert given.allowed_hosts == ("wiki.lan:8080", "10.1.0.0/16")
+    with pytest.raises(ValidationError) as refused:
+        Settings(_env_file=None, fetch_allowed_hosts="wiki.lan")
+    (line,) = complaints(refused.value)
+    assert line.startswith("FETCH_ALLOWED_HOSTS: ")
+    assert "host:port" in line

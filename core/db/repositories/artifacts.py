@@ -92,9 +92,11 @@ class ReferenceRepository:
         """Those of the (owner, sha256) pairs that a row refers to."""
         rows = await self._connection.execute(
             text(
-                "SELECT DISTINCT a.owner_id, a.sha256 FROM artifacts a "
-                "JOIN unnest(CAST(:owners AS uuid[]), CAST(:shas AS text[])) AS k(owner_id, sha256) "
-                "ON a.owner_id = k.owner_id AND a.sha256 = k.sha256"
+                "SELECT DISTINCT k.owner_id, k.sha256 "
+                "FROM unnest(CAST(:owners AS uuid[]), CAST(:shas AS text[])) AS k(owner_id, sha256) "
+                "WHERE EXISTS (SELECT 1 FROM artifacts a WHERE a.owner_id = k.owner_id AND a.sha256 = k.sha256) "
+                "OR EXISTS (SELECT 1 FROM uploads u WHERE u.owner_id = k.owner_id AND u.sha256 = k.sha256 "
+                "AND u.status IN ('pending', 'ready'))"
             ),
             {"owners": [owner for owner, _ in keys], "shas": [sha for _, sha in keys]},
         )

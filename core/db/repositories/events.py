@@ -12,13 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from core.contracts.base import Json
 from core.contracts.jobs import ENDED, Event, EventType, JobStatus
 from core.contracts.names import EVENTS_CHANNEL
+from core.contracts.webhooks import told_by
+from core.db.repositories.outbox import TELL_RECEIVERS, WAKE
 
 _PARTS = """
     job AS (
         UPDATE jobs SET event_seq = event_seq + 1, updated_at = now(){sets}
         WHERE id = :job_id{where}
           AND NOT EXISTS (SELECT 1 FROM events WHERE job_id = :job_id AND key = :key)
-        RETURNING id, event_seq, steps_done, total_steps, cost_usd, budget_usd
+        RETURNING {columns}
     ), event AS (
         INSERT INTO events (job_id, seq, type, key, data, created_at)
         SELECT id, event_seq, :type, :key, CAST(:data AS jsonb){progress}, clock_timestamp() FROM job
@@ -27,16 +29,19 @@ _PARTS = """
 _PROGRESS = """
     || jsonb_build_object('steps_done', steps_done, 'total_steps', total_steps, 'cost_usd', trim_scale(cost_usd))"""
 
+_COLUMNS = "id, event_seq, steps_done, total_steps, cost_usd, budget_usd"
+
 NOTIFY = f"pg_notify('{EVENTS_CHANNEL}', id || ':' || event_seq)"
 """What the statement around `append_parts` selects from `job`, so that listeners hear of the event."""
 
 
-def append_parts(sets: Mapping[str, str], *, where: str = "", progress: bool = False) -> str:
+def append_parts(sets: Mapping[str, str], *, where: str = "", progress: bool = False, columns: str = _COLUMNS) -> str:
     """Two parts of a WITH: `job`, the changed row, and `event`, which tells of it; see `EventRepository.append`."""
     return _PARTS.format(
         sets="".join(f", {column} = {expression}" for column, expression in sets.items()),
         where=f" AND {where}" if where else "",
         progress=_PROGRESS if progress else "",
+        columns=columns,
     )
 
 
@@ -77,18 +82,26 @@ class EventRepository:
         values: Mapping[str, Any] | None = None,
         progress: bool = False,
     ) -> int | None:
-        """Change the job's row and append the event that tells of it, in one statement.
+        """Change the job's row and append the event that tells of it, in one statement, with what receivers of
+        webhooks are told of it.
 
         `sets` maps columns to SQL expressions and `where` narrows the row, both with `values` as parameters: only
         the code of this package writes them. None when the row did not fit or the event is there already. The
         number is taken under the row's lock, which is held until the commit: make this the transaction's last
         statement, so that readers never see 7 before 6 and writers wait for one another as short as can be.
         """
-        parts = append_parts(sets or {}, where=where, progress=progress)
+        data, more = data or {}, {**(values or {})}
+        told = told_by(type, data.get("status"))
+        if told is None:
+            statement = f"WITH {append_parts(sets or {}, where=where, progress=progress)} SELECT event_seq, {NOTIFY}"
+        else:
+            # In the same statement: whoever is killed has told both or neither.
+            parts = append_parts(sets or {}, where=where, progress=progress, columns="*")
+            statement = f"WITH {parts}{TELL_RECEIVERS} SELECT event_seq, {NOTIFY}, {WAKE}"
+            more["told"] = told.value
         row = (
             await self._connection.execute(
-                prepared(f"WITH {parts} SELECT event_seq, {NOTIFY} FROM job"),
-                {**append_values(job_id, type, key, data or {}), **(values or {})},
+                prepared(f"{statement} FROM job"), {**append_values(job_id, type, key, data), **more}
             )
         ).first()
         return None if row is None else int(row.event_seq)

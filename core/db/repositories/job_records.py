@@ -51,6 +51,7 @@ class JobRecord(NamedTuple):
     waiting_for: Json | None
     error: JobError | None
     result: JobResult | None
+    webhook_url: str | None
     cancel_requested: bool
     paused: bool
     run: int
@@ -65,8 +66,8 @@ COLUMNS = """
     j.id, j.owner_id, j.pipeline, j.title, j.tags, j.models, j.parent_job, j.status, j.stage, j.current_step,
     j.steps_done, j.total_steps, j.waiting_for::text AS waiting_for, j.cost_usd, j.input_tokens, j.output_tokens,
     j.cached_tokens, j.budget_usd, j.reserved_usd, j.estimate::text AS estimate, j.simulated, j.error::text AS error,
-    j.result::text AS result, j.cancel_requested_at, j.paused, j.run, j.workflow_run_id, j.created_at, j.updated_at,
-    j.started_at, j.finished_at, now() AS read_at
+    j.webhook_url, j.result::text AS result, j.cancel_requested_at, j.paused, j.run, j.workflow_run_id, j.created_at,
+    j.updated_at, j.started_at, j.finished_at, now() AS read_at
 """
 STEPS = """
     ARRAY(SELECT s.step FROM steps s WHERE s.job_id = j.id GROUP BY s.step ORDER BY min(s.created_at), s.step) AS steps
@@ -82,8 +83,8 @@ def record(row: Row[Any], steps: tuple[str, ...] = ()) -> JobRecord:
     (
         id, owner_id, pipeline, title, tags, models, parent_job, status, stage, current_step, steps_done, total_steps,
         waiting_for, cost_usd, input_tokens, output_tokens, cached_tokens, budget_usd, reserved_usd, estimate,
-        simulated, error, result, cancel_requested_at, paused, run, workflow_run_id, created_at, updated_at,
-        started_at, finished_at, read_at,
+        simulated, error, webhook_url, result, cancel_requested_at, paused, run, workflow_run_id, created_at,
+        updated_at, started_at, finished_at, read_at,
         *_,
     ) = values  # fmt: skip
     percentage, eta = _progress(status, steps_done, total_steps, started_at, read_at)
@@ -112,6 +113,7 @@ def record(row: Row[Any], steps: tuple[str, ...] = ()) -> JobRecord:
         waiting_for=None if waiting_for is None else json.loads(waiting_for),
         error=None if error is None else JobError.model_validate_json(error),
         result=None if result is None else JobResult.model_validate_json(result),
+        webhook_url=webhook_url,
         cancel_requested=cancel_requested_at is not None,
         paused=paused,
         run=run,

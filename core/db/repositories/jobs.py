@@ -43,6 +43,8 @@ class NewJob:
     """What its calls may cost; None is no limit."""
     estimate: Json | None = None
     """What they are expected to cost, as it is shown beside what they did."""
+    webhook_url: str | None = None
+    """Who is told of its end, besides the owner's webhooks."""
     trace_id: str = ""
     """Of the request that submitted it, for the logs."""
 
@@ -68,9 +70,9 @@ FOR_CHANGE = "FOR NO KEY UPDATE"
 _INSERT = f"""
 WITH job AS (
     INSERT INTO jobs (id, owner_id, pipeline, title, tags, input, models, idempotency_key, body_sha256, parent_job,
-                      budget_usd, estimate, trace_id, event_seq)
+                      budget_usd, estimate, trace_id, webhook_url, event_seq)
     SELECT :id, :owner_id, :pipeline, :title, :tags, CAST(:input AS jsonb), :models, :idempotency_key, :body_sha256,
-           :parent_job, :budget_usd, CAST(:estimate AS jsonb), :trace_id, 1
+           :parent_job, :budget_usd, CAST(:estimate AS jsonb), :trace_id, :webhook_url, 1
     WHERE CASE WHEN CAST(:at_once AS bigint) IS NULL THEN true
                ELSE count_jobs_alone(:owner_id, CAST(:at_once AS bigint)) < CAST(:at_once AS bigint) END
     ON CONFLICT (owner_id, idempotency_key) DO NOTHING

@@ -1,7 +1,7 @@
 """Stored steps and the artifacts they made: (job, step, revision) once."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.contracts.base import ArtifactRef, Contract, Json
-from core.contracts.errors import MESSAGE_LIMIT, AtelierError
+from core.contracts.errors import MESSAGE_LIMIT, AtelierError, ErrorType
 from core.contracts.jobs import Answer, EventType, StepKey
 from core.db.ids import artifact_id
 from core.db.repositories.events import EventRepository
@@ -176,6 +176,24 @@ class StepRepository:
             )
         ).one()
         return int(row.cut_off)
+
+    async def failures(self, key: StepKey, attempts: str, codes: Iterable[ErrorType]) -> int:
+        """How many attempts at a free step failed with one of the codes. `attempts` is what their names begin with."""
+        row = (
+            await self._connection.execute(
+                text(
+                    "SELECT count(*) AS failed FROM events WHERE job_id = :job_id AND starts_with(key, :prefix) "
+                    "AND type = :type AND data->'error'->>'code' = ANY(:codes)"
+                ),
+                {
+                    "job_id": key.job_id,
+                    "prefix": f"attempt:{attempts}:",
+                    "type": EventType.STEP_FAILED.value,
+                    "codes": [code.value for code in codes],
+                },
+            )
+        ).one()
+        return int(row.failed)
 
     async def failed(self, key: StepKey, attempt: str, error: AtelierError) -> None:
         """Tell that an attempt at a free step failed."""

@@ -81,6 +81,9 @@ _HIDDEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)"
 _KEPT_ATTRIBUTES = frozenset(("class", "id", "role", "start", "value", "colspan", "rowspan"))
 
 
+_OF_HEAD = frozenset(("base", "link", "meta", "noscript", "script", "style", "template", "title"))
+
+
 @dataclass
 class FoundPage(Found):
     """A `Found` with what a page says of itself."""
@@ -97,9 +100,8 @@ def read_page(data: bytes, bounds: Bounds, charset: str | None = None, *, main: 
     """
     tree = _parse(data, charset)
     page = FoundPage(title=_title(tree), byline=_byline(tree), site=_meta(tree, "og:site_name"))
+    body = _body(tree)
     _strip(tree)
-    body = tree.find("body")
-    body = tree if body is None else body
     page.blocks = _main_text(tree, body, bounds) if main else _blocks(body, bounds)
     if not page.blocks:
         raise Unreadable(
@@ -154,6 +156,17 @@ def _parse(data: bytes, charset: str | None) -> HtmlElement:
             FileReason.TOO_COMPLEX, "The page is nested too deeply to be read. Save it as PDF or text and send that."
         )
     return tree
+
+
+def _body(tree: HtmlElement) -> HtmlElement:
+    """The body. A page may leave out the tags of head and body; libxml2, which knows no `article`, then takes it for a
+    part of the head."""
+    head, body = tree.find("head"), tree.find("body")
+    strays = [] if head is None else [element for element in head if element.tag not in _OF_HEAD]
+    if strays:
+        body = etree.SubElement(tree, "body") if body is None else body
+        body[:0] = strays
+    return tree if body is None else body
 
 
 def _meta(tree: HtmlElement, *names: str) -> str | None:
