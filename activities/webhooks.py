@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import random
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ PATIENCE = timedelta(minutes=2)
 GONE = 410
 LONGEST_ASKED = timedelta(hours=1)
 """Of the time that a receiver asks to be left alone for."""
+SPREAD = 0.2
+"""Of a pause, at random: what waited together for a receiver does not come together when it is back."""
 
 log = structlog.get_logger()
 
@@ -112,9 +115,9 @@ class Webhooks(WebhookActivities):
 
 
 def _pause(pause: float, came: _Came) -> float:
-    """Seconds until the next try: as planned, or later if the receiver asks for it."""
+    """Seconds until the next try: about as planned, or later if the receiver asks for it."""
     asked = min(came.retry_after or timedelta(0), LONGEST_ASKED)
-    return max(pause, asked.total_seconds())
+    return max(pause * random.uniform(1 - SPREAD, 1), asked.total_seconds())
 
 
 def signed_headers(delivery_id: str, timestamp: int, body: bytes, secrets: Iterable[str]) -> dict[str, str]:

@@ -65,6 +65,7 @@ def allowances(settings: Settings) -> list[Allowance]:
         Allowance("all_account_logins", "", ALL_NETWORKS * settings.limit_account_logins_per_hour, HOUR),
         Allowance("confirmations", "", settings.limit_logins_per_minute, MINUTE),
         Allowance("wrong_confirmations", "", settings.limit_account_logins_per_hour, HOUR),
+        Allowance("deliveries", "", settings.limit_deliveries_per_hour, HOUR),
     ]
 
 

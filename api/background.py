@@ -73,7 +73,7 @@ class Background:
             asyncio.create_task(self._every("sweeper", SWEEP_SECONDS, self._sweep_bytes, False)),
             asyncio.create_task(self._every("uploads", UPLOADS_SECONDS, self._sweep_uploads, False)),
             asyncio.create_task(self._every("results", SWEEP_SECONDS, self._sweep_results, False)),
-            asyncio.create_task(self._every("old deliveries", SWEEP_SECONDS, self._deliveries.drop_old, False)),
+            asyncio.create_task(self._every("old deliveries", SWEEP_SECONDS, self._deliveries.tidy, False)),
             asyncio.create_task(self._every("limits", SWEEP_SECONDS, self._sweep_limits, False)),
         ]
 

@@ -14,8 +14,8 @@ from temporalio.common import (
 
 from api.starter import BATCH, CALL_TIMEOUT, CLAIM_STALE, NORMAL_PRIORITY, TRACE_MEMO
 from core.contracts.errors import AtelierError, ErrorType
-from core.contracts.names import OWNER_ATTRIBUTE, Queue, workflow_id
-from core.contracts.webhooks import DELIVERY, DeliveryRequest, Schedule
+from core.contracts.names import OWNER_ATTRIBUTE, Queue
+from core.contracts.webhooks import DeliveryRequest, Schedule, delivery_workflow
 from core.db.engine import Database
 from core.db.repositories.deliveries import DeliveryWorkRepository, StartingDelivery
 from core.temporal import is_away
@@ -42,10 +42,14 @@ class Deliveries:
             if len(found) < BATCH:
                 return
 
-    async def drop_old(self) -> None:
-        """Forget deliveries of more than 30 days ago."""
+    async def tidy(self) -> None:
+        """Find what Temporal lost, and forget deliveries of more than 30 days ago."""
+        async with self._database.transaction() as connection:
+            lost = await DeliveryWorkRepository(connection).find_lost()
         async with self._database.transaction() as connection:
             dropped = await DeliveryWorkRepository(connection).drop_old()
+        if lost:
+            log.warning("deliveries.lost", deliveries=lost)
         if dropped:
             log.info("deliveries.dropped", deliveries=dropped)
 
@@ -57,7 +61,7 @@ class Deliveries:
                 DeliveryRequest(
                     delivery_id=delivery.id, round=delivery.round, tried=delivery.tried, schedule=self._schedule
                 ),
-                id=_workflow_id(delivery),
+                id=delivery_workflow(delivery.id, delivery.round),
                 task_queue=Queue.ORCHESTRATION,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 # Not refused: its workflow may have been terminated by somebody. One that is started too often finds
@@ -78,9 +82,3 @@ class Deliveries:
         async with self._database.transaction() as connection:
             await DeliveryWorkRepository(connection).dispatched(delivery)
         return True
-
-
-def _workflow_id(delivery: StartingDelivery) -> str:
-    """Another for each round: the workflow of the one before may not have closed yet."""
-    first = workflow_id(DELIVERY, delivery.id)
-    return first if delivery.round == 1 else f"{first}/{delivery.round}"

@@ -168,6 +168,14 @@ class Session:
         """Go on in a transaction, for a session that is `alone`."""
         await self._go_on(reading=False)
 
+    async def count_delivery(self) -> None:
+        """Count that something is to be posted because its user asks for it. What follows is in a transaction that
+        begins after it. Raises `TOO_MANY_REQUESTS`."""
+        if self.deps.limiter.on:
+            await self.alone()
+            await self.deps.limiter.delivery(self.request, self.owner, self.connection)
+            await self.begin()
+
     async def _go_on(self, *, reading: bool) -> None:
         if self._holds and self._reading is reading:
             return
@@ -333,7 +341,7 @@ def session_for(access: Access) -> Callable[..., AsyncIterator[Session]]:
 OwnerSession = Annotated[Session, Depends(session_for(Access()), scope="function")]
 """For most routes."""
 CountedSession = Annotated[Session, Depends(session_for(Access(counted=True)), scope="function")]
-"""For those that do little but start model calls, see `api.submission.counted`."""
+"""For those that do little but start model calls, see `api.submission.counted`, or have something delivered."""
 ReadingSession = Annotated[Session, Depends(session_for(Access(scope=Scope.READ)), scope="function")]
 """For a POST that changes nothing."""
 LoginSession = Annotated[Session, Depends(session_for(Access(login=True)), scope="function")]

@@ -5,6 +5,7 @@ of its address's own, one at a time; a made-up key is no name of a line.
 """
 
 from collections import OrderedDict
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -56,13 +57,17 @@ class Door:
             raise
         owner_id = self._remembered(credentials)
         if owner_id is None:
-            async with self._turns.of(f"credentials {self._limiter.subject(request)}", places=1):
+            async with self.line(request):
                 # Of many at once with the same key the first has looked it up.
                 owner_id = self._remembered(credentials) or await self._look_up(credentials)
         if owner_id is None:
             await self._limiter.anonymous(request)
             raise not_valid()
         return Known(credentials, owner_id)
+
+    def line(self, request: Request) -> AbstractAsyncContextManager[None]:
+        """Within, it is the turn of this address to have looked up what it shows: one at a time."""
+        return self._turns.of(f"credentials {self._limiter.subject(request)}", places=1)
 
     def forget(self, known: Known) -> None:
         """They are not good any more."""

@@ -17,6 +17,7 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.starter import CLAIM_STALE as START_STALE
 from core.artifacts.store import ArtifactStore
 from core.contracts.errors import AtelierError, ErrorType
 from core.contracts.names import OWNER_ATTRIBUTE, parse_workflow_id, workflow_id
@@ -155,13 +156,18 @@ class Erasure:
             listed[execution.id, execution.run_id] = execution.status is WorkflowExecutionStatus.RUNNING
         async with self._database.statement() as connection:
             jobs = await ErasureWorkRepository(connection).jobs(claim, LATELY)
+            deliveries = await ErasureWorkRepository(connection).deliveries(claim, LATELY, START_STALE)
+        if any(delivery.starting for delivery in deliveries):
+            return None
         lately = {workflow_id(*job.address) for job in jobs if job.lately}
+        lately |= {delivery.workflow for delivery in deliveries}
         # The list lags behind: those that may run are asked for.
         asked = sorted(lately | {workflow for (workflow, _), running in listed.items() if running})
         if any(await self._each(claim, [self._runs(claim, workflow) for workflow in asked])):
             return None
         named = {workflow for workflow, _ in listed}
-        unlisted = [(workflow_id(*job.address), "") for job in jobs if workflow_id(*job.address) not in named]
+        known = {workflow_id(*job.address) for job in jobs} | lately
+        unlisted = [(workflow, "") for workflow in sorted(known - named)]
         found = sum(await self._each(claim, [self._delete(*run) for run in [*listed, *unlisted]]))
         if found:
             async with self._database.statement() as connection:
@@ -176,10 +182,12 @@ class Erasure:
             if seen.status is not WorkflowExecutionStatus.RUNNING:
                 return False
             # Who is to be told of the account's jobs is not, and nobody waits for a receiver.
-            if not claim.overdue and parse_workflow_id(workflow).pipeline != DELIVERY:
+            delivers = parse_workflow_id(workflow).pipeline == DELIVERY
+            if not (claim.overdue or delivers):
                 return True
-            log.warning("erasure.terminates", workflow_id=workflow)
-            await handle.terminate("its account was deleted, and it did not end in time", rpc_timeout=CALL_TIMEOUT)
+            if not delivers:
+                log.warning("erasure.terminates", workflow_id=workflow)
+            await handle.terminate("its account was deleted", rpc_timeout=CALL_TIMEOUT)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise

@@ -32,6 +32,8 @@ class ErasedView(AnswerModel):
     objects: int = Field(description="Files in the artifact store: artifacts of the same content share one.")
     bytes: int
     histories: int = Field(description="Runs of workflows in Temporal.")
+    uploads: int
+    hooks: int = Field(description="Webhooks, with what was delivered to them.")
     keys: int
     logins: int
     calls_kept: int
@@ -62,6 +64,8 @@ ERASED: Example = {
         "objects": 171,
         "bytes": 3_401_882,
         "histories": 13,
+        "uploads": 4,
+        "hooks": 1,
         "keys": 2,
         "logins": 3,
         "calls_kept": 148,

@@ -42,6 +42,7 @@ _SAID = {
     "all_account_logins": "Too many logins with this email failed.",
     "confirmations": "The password of this account was asked for too often.",
     "wrong_confirmations": "Too many wrong passwords were given for this account.",
+    "deliveries": "You have had as many webhooks tested and deliveries repeated as one user may in an hour.",
 }
 
 log = structlog.get_logger()
@@ -177,6 +178,15 @@ class Limiter:
             if not isinstance(error, AtelierError) or error.type is not ErrorType.TEMPORAL_UNAVAILABLE:
                 give_back()
             raise
+
+    async def delivery(self, request: Request, caller: Caller, connection: AsyncConnection) -> None:
+        """Count that a user has something posted to a receiver: what they say it is may be anybody's server.
+
+        On a connection as `submission` has it. Raises `TOO_MANY_REQUESTS`.
+        """
+        if self.on:
+            allowance = Allowance("deliveries", caller.id, self._settings.limit_deliveries_per_hour, HOUR)
+            _judge(request, await LimitRepository(connection).take([allowance]))
 
     @asynccontextmanager
     async def _unless_wrong(self, allowances: Sequence[Allowance], later: Errand) -> AsyncIterator[None]:

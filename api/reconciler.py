@@ -11,6 +11,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from core.contracts.errors import AtelierError, ErrorType
 from core.contracts.jobs import FinishJob, JobError, JobStatus
 from core.contracts.names import parse_workflow_id, workflow_id
+from core.contracts.webhooks import DELIVERY_TYPE
 from core.db.engine import Database
 from core.db.repositories.runs import LiveRun, RunRepository
 from core.temporal import is_away
@@ -72,7 +73,8 @@ class Reconciler:
 
     async def _lately_ended(self) -> list[str]:
         since = (datetime.now(UTC) - LOOK_BACK).isoformat()
-        query = f"ExecutionStatus != 'Running' AND CloseTime > '{since}'"
+        # Of deliveries there are more than of jobs.
+        query = f"ExecutionStatus != 'Running' AND CloseTime > '{since}' AND WorkflowType != '{DELIVERY_TYPE}'"
         jobs: list[str] = []
         async for execution in self._temporal.list_workflows(query, rpc_timeout=CALL_TIMEOUT):
             # The namespace may hold workflows of others.

@@ -22,8 +22,8 @@ _NAME = r"^[^\x00-\x1f\x7f-\x9f/\\\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2
 def _plain_name(name: str) -> str:
     """The name in one spelling (NFC). Raises ValueError for what is no name, or shows as another than it is."""
     name = unicodedata.normalize("NFC", name)
-    if name in (".", ".."):
-        raise ValueError("This names a folder; give the file's own name")
+    if name in (".", "..") or "/" in name or "\\" in name:
+        raise ValueError("This names a folder; give the file's own name, without slashes")
     if any(unicodedata.category(one) in _HIDDEN and one not in _JOINERS for one in name):
         raise ValueError("A name has no control characters, and none that hide or turn around what it shows")
     if not name.strip(_JOINERS) or len(name) > LONGEST_NAME:
@@ -36,7 +36,11 @@ def _plain_type(media_type: str) -> str:
 
 
 FileName = Annotated[
-    str, StringConstraints(min_length=1, max_length=LONGEST_NAME, pattern=_NAME), AfterValidator(_plain_name)
+    str,
+    StringConstraints(min_length=1, max_length=LONGEST_NAME),
+    # For the documentation; whose name is refused is told why in words.
+    Field(json_schema_extra={"pattern": _NAME}),
+    AfterValidator(_plain_name),
 ]
 MediaType = Annotated[
     str,

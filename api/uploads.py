@@ -15,6 +15,7 @@ from fastapi import Request
 from api.deps import Deps
 from api.middleware import Body
 from api.tokens import server_secrets
+from api.turns import Turns
 from api.upload_schemas import UploadRequest
 from api.views import View
 from core.artifacts.store import ArtifactStore
@@ -26,6 +27,7 @@ from core.contracts.people import Via
 from core.db.engine import Database
 from core.db.repositories.audit import Act, AuditLog
 from core.db.repositories.uploads import (
+    Addressed,
     NewUpload,
     ReceivingRepository,
     Upload,
@@ -40,6 +42,8 @@ from core.settings import Settings
 
 CHECKS_AT_ONCE = 2
 """Files that one process looks into at the same time: each takes a process of its own, and up to 768 MB of memory."""
+SENT_AT_ONCE = 8
+"""Files that one user sends to one process at the same time: each takes up to 3 MB of memory."""
 SLOWEST = 16 * 1024
 """Bytes a second below which an upload is given up: a connection is not held for a drip."""
 REMEMBERED = timedelta(days=7)
@@ -77,6 +81,8 @@ class Uploads:
     def __init__(self, settings: Settings, store: ArtifactStore) -> None:
         self._keys = [hmac.digest(secret.encode(), _PURPOSE, "sha256") for secret in server_secrets(settings)]
         self._checking = asyncio.Semaphore(CHECKS_AT_ONCE)
+        # Who has a hundred files looked into, or sends a hundred, waits in a line of their own.
+        self._checks, self._sent = Turns(1), Turns(SENT_AT_ONCE)
         # Well before the request's own end, so that the file is refused and not asked about again and again.
         seconds = min(extraction.STANDARD.seconds, settings.api_answer_seconds / 2)
         self._limits = replace(extraction.STANDARD, seconds=seconds)
@@ -106,15 +112,26 @@ class Uploads:
     async def receive(self, deps: Deps, request: Request, upload_id: str) -> str:
         """Take the bytes of a PUT to a URL of ours; the SHA-256 of what came.
 
-        Raises UPLOAD_URL_INVALID for another signature, size or type, UPLOAD_EXPIRED, INVALID_STATE when the bytes
-        were received already or are just coming, REQUEST_TIMEOUT, STORE_UNAVAILABLE.
+        Raises UPLOAD_URL_INVALID for another signature, size, type or user, UPLOAD_EXPIRED, INVALID_STATE when the
+        bytes were received already or are just coming, REQUEST_TIMEOUT, STORE_UNAVAILABLE, and UNAUTHENTICATED for
+        credentials, which nobody needs here, that are not valid.
         """
-        upload = await self._addressed(deps, request, upload_id)
+        # Until the signature is found good, a stranger may have made it up.
+        async with deps.door.line(request):
+            found = await self._find(deps, upload_id)
+        upload = await self._addressed(deps, request, found)
+        if "authorization" in request.headers and (await deps.door.admit(request)).owner_id != upload.owner_id:
+            raise _invalid("It was given to another user.")
         body: Body = request.scope["state"]["body"]
         _check_headers(request, body, upload)
-        async with self.incoming.receiving(upload.owner_id, upload.id) as receipt:
+        async with (
+            self._sent.of(upload.owner_id),
+            self.incoming.receiving(upload.owner_id, upload.id) as receipt,
+        ):
             # Once more: another may have finished right before the file was ours.
-            await self._addressed(deps, request, upload_id)
+            async with deps.turns.of(upload.owner_id):
+                found = await self._find(deps, upload_id)
+            await self._addressed(deps, request, found)
             body.expect(upload.size, silence=self._silence, seconds=self._silence + upload.size / SLOWEST)
             async for chunk in request.stream():
                 await receipt.add(chunk)
@@ -129,7 +146,7 @@ class Uploads:
 
         Does no harm when it is done twice, also at once. Raises STORE_UNAVAILABLE.
         """
-        async with self._checking:
+        async with self._checks.of(upload.owner_id), self._checking:
             for _ in range(LOOKS):
                 # Another request may be moving the file to where it stays, or deleting it.
                 with suppress(FileNotFoundError):
@@ -163,10 +180,13 @@ class Uploads:
         await extraction.check(received.path, kind, self._limits)
         return kind
 
-    async def _addressed(self, deps: Deps, request: Request, upload_id: str) -> Upload:
-        """The upload that a signed URL is for, if it may be used."""
+    @staticmethod
+    async def _find(deps: Deps, upload_id: str) -> Addressed | None:
         async with deps.database.statement() as connection:
-            found = await ReceivingRepository(connection).find(upload_id)
+            return await ReceivingRepository(connection).find(upload_id)
+
+    async def _addressed(self, deps: Deps, request: Request, found: Addressed | None) -> Upload:
+        """The upload that a signed URL is for, if it may be used."""
         given = sorted(request.query_params.multi_items())
         if found is None or self.incoming.signs or not self._is_signed(found.upload, given):
             await deps.limiter.anonymous(request)
@@ -193,7 +213,7 @@ class Uploads:
             ip=origin.ip,
             request_id=origin.request_id,
         )
-        async with deps.database.transaction() as connection:
+        async with deps.turns.of(upload.owner_id), deps.database.transaction() as connection:
             receiving = ReceivingRepository(connection)
             if await receiving.received(upload.id, received.sha256):
                 await AuditLog(connection).add(act)

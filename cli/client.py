@@ -21,7 +21,8 @@ ENDED = frozenset({"completed", "failed", "cancelled"})
 _FULL_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _SHORT_ID = re.compile(r"[0-9a-f-]{4,36}", re.IGNORECASE)
 _LOOKED_THROUGH = 1000  # jobs, documents, keys or accounts, for a short id
-_LISTED = {"account": "atelier admin accounts"}
+_LISTED = {"account": "atelier admin accounts", "delivery": "atelier hooks deliveries ID"}
+_PLURALS = {"delivery": "deliveries"}
 
 
 def client_options(access: Access) -> Json:
@@ -173,6 +174,16 @@ class Api:
         """The same for a webhook."""
         return _resolve(given, "hook", self.hooks, "atelier hooks add URL")
 
+    def resolve_delivery(self, given: str) -> str:
+        """The same for a delivery to one of the webhooks; one to a job's own is named by its full id only."""
+        return _resolve(given, "delivery", self._deliveries, "atelier hooks test ID")
+
+    def _deliveries(self, limit: int) -> Iterator[Json]:
+        """What went to all webhooks, newest first: at most `limit` of each, as there is no list of them all."""
+        paths = [f"/v1/hooks/{hook['id']}/deliveries" for hook in self.hooks(_LOOKED_THROUGH)]
+        found = [one for path in paths for one in self.pages(path, limit, {})]
+        yield from sorted(found, key=lambda one: str(one["id"]), reverse=True)
+
     def resolve_account(self, given: str) -> str:
         """The same for an account, which can be named by its email too. For admins."""
         if "@" not in given:
@@ -217,7 +228,7 @@ def _resolve(given: str, thing: str, newest_first: Callable[[int], Iterator[Json
     if given == "last":
         newest = next(newest_first(1), None)
         if newest is None:
-            raise CliError(f"There are no {thing}s yet.", how)
+            raise CliError(f"There are no {_PLURALS.get(thing, f'{thing}s')} yet.", how)
         return str(newest["id"])
     if not _SHORT_ID.fullmatch(given):
         raise CliError(f"{given!r} is not a {thing}'s id.", "Give four characters of its end or more, or `last`.")
@@ -229,5 +240,7 @@ def _resolve(given: str, thing: str, newest_first: Callable[[int], Iterator[Json
             f"`{_LISTED.get(thing, f'atelier {thing}s')}` lists what there is.",
         )
     if len(found) > 1:
-        raise CliError(f"{len(found)} {thing}s' ids begin or end with {given}.", "Give more of the id.")
+        raise CliError(
+            f"{len(found)} {_PLURALS.get(thing, f'{thing}s')}' ids begin or end with {given}.", "Give more of the id."
+        )
     return found[0]

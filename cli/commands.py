@@ -17,7 +17,7 @@ from cli.outputs import download_outputs
 from cli.shared import AsJson, JobId, accepted, connect, follow, print_json, say_status
 from cli.submission import with_uploads
 from cli.terminal import INTERRUPTED, say
-from cli.uploading import upload_file
+from cli.uploading import upload_file, upload_once
 from cli.view import job_details, jobs_table
 
 _POLL = 0.3  # seconds
@@ -73,7 +73,8 @@ def submit(
         pipeline, given, input, title=title, tags=tag, models=model, budget_usd=budget, webhook_url=webhook
     )
     with connect() as api:
-        body = with_uploads(body, lambda file: str(upload_file(api, file)["id"]))
+        upload = upload_file if idempotency_key is None else upload_once
+        body = with_uploads(body, lambda file: str(upload(api, file)["id"]))
         accepted(api, api.submit(body, idempotency_key), watch=watch, as_json=as_json)
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from cli.client import Json
 from cli.figures import ago, short_id
-from cli.shared import AsJson, connect, print_json
+from cli.shared import AsJson, JobId, connect, print_json
 from cli.terminal import say, visible
 from cli.view import fitted_table
 
@@ -29,7 +29,9 @@ class HookEvent(StrEnum):
 HookId = Annotated[
     str, typer.Argument(metavar="ID", help="A webhook's id, four characters of its end or more, or `last`.")
 ]
-DeliveryId = Annotated[str, typer.Argument(metavar="ID", help="A delivery's whole id: `--json` shows it.")]
+DeliveryId = Annotated[
+    str, typer.Argument(metavar="ID", help="A delivery's id, four characters of its end or more, or `last`.")
+]
 _STATES = {"delivered": "green", "failed": "red"}
 
 hooks = typer.Typer(
@@ -68,7 +70,11 @@ def add(
     url: Annotated[str, typer.Argument(metavar="URL", help="Where events are posted to.")],
     event: Annotated[
         list[HookEvent] | None,
-        typer.Option(help="What it is told; may be given again. \\[default: all that happens to jobs]"),
+        typer.Option(
+            metavar="EVENT",
+            help=f"What it is told of, out of {', '.join(HookEvent)}; may be given again. "
+            "\\[default: all that happens to jobs]",
+        ),
     ] = None,
     description: Annotated[str, typer.Option(help="What it is for.")] = "",
 ) -> None:
@@ -129,10 +135,38 @@ def deliveries(
 
 
 @hooks.command()
+def job(
+    job_id: JobId,
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List who was told of a job: its --webhook and your webhooks, newest first."""
+    console = Console()
+    with connect() as api:
+        found = list(api.pages(f"/v1/jobs/{api.resolve(job_id)}/deliveries", limit, {}))
+    if as_json:
+        print_json(found)
+    elif found:
+        console.print(deliveries_table(found, console.width, of_job=True))
+    else:
+        say(console, "Nobody has been told of it yet.", "dim")
+
+
+@hooks.command()
+def rotate(hook_id: HookId) -> None:
+    """Give a webhook another secret and print it: it is shown only now. For a day both sign."""
+    with connect() as api:
+        full = api.resolve_hook(hook_id)
+        made = api.json("POST", f"/v1/hooks/{full}/rotate")
+    say(Console(stderr=True), f"The new secret of webhook {short_id(full)} is shown only now:", "dim")
+    say(Console(), str(made["secret"]))
+
+
+@hooks.command()
 def redeliver(delivery_id: DeliveryId) -> None:
     """Make a delivery again that got through or was given up."""
     with connect() as api:
-        api.request("POST", f"/v1/deliveries/{delivery_id}/redeliver")
+        api.request("POST", f"/v1/deliveries/{api.resolve_delivery(delivery_id)}/redeliver")
     say(Console(stderr=True), "It will be made again.")
 
 
@@ -173,22 +207,24 @@ def _hook_state(hook: Json) -> Text:
     return Text("on", "green")
 
 
-def deliveries_table(found: Sequence[Json], width: int) -> Table:
-    """Deliveries in at most `width` columns, each with the last of its tries."""
+def deliveries_table(found: Sequence[Json], width: int, *, of_job: bool = False) -> Table:
+    """Deliveries in at most `width` columns, each with the last of its tries: to one webhook, or of one job."""
     rows = []
     for one in found:
         last = one["tries"][-1] if one["tries"] else {}
         came = last.get("error") or last.get("status") or ""
+        job = short_id(str(one["job_id"])) if one["job_id"] else ""
         rows.append(
             [
                 Text(short_id(str(one["id"]))),
                 Text(str(one["type"])),
-                Text(short_id(str(one["job_id"])) if one["job_id"] else ""),
+                Text(visible(str(one["url"])) if of_job else job),
                 Text(str(one["state"]), _STATES.get(one["state"], "yellow")),
                 Text(str(len(one["tries"]))),
                 Text(visible(str(came))),
                 Text(ago(one["created_at"]), "dim"),
             ]
         )
-    names = ("id", "event", "job", "state", "tries", "last answer", "made")
-    return fitted_table(names, rows, width, gives_way="last answer", right=("tries",), spare=("made", "job"))
+    names = ("id", "event", "to" if of_job else "job", "state", "tries", "last answer", "made")
+    spare = ("made",) if of_job else ("made", "job")
+    return fitted_table(names, rows, width, gives_way="last answer", right=("tries",), spare=spare)

@@ -32,9 +32,11 @@ _BY_PATH = {
         ("/v1/documents", "`atelier documents` and `atelier versions DOC` list what there is."),
         ("/v1/me/keys", "`atelier keys` lists what there is."),
         ("/v1/uploads", "`atelier uploads` lists what there is."),
+        ("/v1/hooks", "`atelier hooks` lists what there is."),
+        ("/v1/deliveries", "`atelier hooks deliveries ID` lists what went to a webhook."),
         ("/v1/admin", "`atelier admin accounts` and `atelier admin providers` list what there is."),
     ),
-    "invalid_state": (("/v1/admin", ""), ("/v1/me", ""), ("/v1/uploads", "")),
+    "invalid_state": (("/v1/admin", ""), ("/v1/me", ""), ("/v1/uploads", ""), ("/v1/deliveries", "")),
 }
 """Hints by a part of the path, before those of above."""
 

@@ -15,7 +15,7 @@ from cli.terminal import visible
 from cli.view import fitted_table
 
 _WHOLE_ID = 36  # characters
-_COUNTED = {
+COUNTED = {
     "submissions": "account",
     "all_submissions": "deployment",
     "jobs_at_once": "account",
@@ -25,6 +25,7 @@ _COUNTED = {
     "all_account_logins": "email",
     "confirmations": "account",
     "wrong_confirmations": "account",
+    "deliveries": "account",
 }
 """What a limit is of."""
 _PER = {3600: "an hour", 60: "a minute", None: "at once"}
@@ -120,7 +121,14 @@ def erased_text(erasure: Json) -> str:
     erased = erasure["erased"]
     if not erasure["finished_at"]:
         return f"The account is closed, and its data are being erased: GET /v1/erasures/{erasure['id']} says how far."
-    names = (("jobs", "job"), ("documents", "document"), ("artifacts", "artifact"), ("histories", "workflow history"))
+    names = (
+        ("jobs", "job"),
+        ("documents", "document"),
+        ("artifacts", "artifact"),
+        ("histories", "workflow history"),
+        ("uploads", "upload"),
+        ("hooks", "webhook"),
+    )
     counted = [_counted(erased[name], thing) for name, thing in names]
     stays = f"What stays: that {_counted(erased['calls_kept'], 'call')} cost {dollars(erased['usd_kept'])}."
     files = f"{_counted(erased['objects'], 'file')} of {size(erased['bytes'])}"
@@ -178,7 +186,7 @@ def limit_lines(found: Json) -> RenderableType:
             f"{limit['quota']:>6,} {per:<9} ", "default"
         )
         if limit["subjects"]:
-            line.append(f" {_counted(limit['subjects'], _COUNTED[limit['name']])}", "dim")
+            line.append(f" {_counted(limit['subjects'], COUNTED[limit['name']])}", "dim")
             line.append(f", the most is {limit['highest']:,g}", "dim")
         for count, said, style in ((limit["near"], "near it", "yellow"), (limit["reached"], "refused", "red")):
             line.append(f"  {count} {said}" if count else "", style)

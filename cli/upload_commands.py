@@ -19,9 +19,9 @@ from cli.terminal import is_live, say, visible
 from cli.uploading import Advance, upload_file
 from cli.view import fitted_table
 
-Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files to send.")]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE", help="Files to send.")]
 UploadIds = Annotated[
-    list[str], typer.Argument(metavar="ID...", help="Uploads' ids, four characters of their end or more, or `last`.")
+    list[str], typer.Argument(metavar="ID", help="Uploads' ids, four characters of their end or more, or `last`.")
 ]
 _COLOURS = {"ready": "green", "refused": "red", "expired": "dim"}
 

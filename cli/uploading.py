@@ -2,6 +2,8 @@
 
 import contextlib
 import hashlib
+import os
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from cli.http import http_options, problem, unreachable
 
 PIECE = 1 << 20
 TRIES = 3
+LOOKED_THROUGH = 1_000
+"""Uploads, the newest, for one that was brought before."""
 _PATIENCE = httpx.Timeout(120, connect=5)  # for the answer, which comes when all is on the disk, or was looked at
 _AGAIN = frozenset({408, 502, 503, 504})
 Advance = Callable[[int], None]
@@ -27,7 +31,7 @@ def upload_file(api: Api, file: Path, advance: Advance | None = None) -> Json:
     told = advance or (lambda _: None)
     try:
         size, sha256 = _measured(file, told)
-        asked = {"name": file.name, "size": size, "media_type": _media_type(file), "sha256": sha256}
+        asked = {"name": _name(file), "size": size, "media_type": _media_type(file), "sha256": sha256}
         upload = api.json("POST", "/v1/uploads", json=asked)
         place = f"/v1/uploads/{upload['id']}"
         try:
@@ -42,7 +46,24 @@ def upload_file(api: Api, file: Path, advance: Advance | None = None) -> Json:
     except OSError as error:
         raise CliError(f"{file} cannot be read: {error.strerror}.") from None
     except CliError as error:
-        raise CliError(f"{file.name}: {error.message}", error.hint, code=error.code, kind=error.kind) from None
+        raise CliError(f"{_name(file)}: {error.message}", error.hint, code=error.code, kind=error.kind) from None
+
+
+def upload_once(api: Api, file: Path) -> Json:
+    """An upload of the same bytes under the same name that is ready, else a new one: what is submitted again with the
+    same key has to name the same. Raises CliError, as `upload_file` does."""
+    try:
+        _, sha256 = _measured(file, lambda _: None)
+    except OSError as error:
+        raise CliError(f"{file} cannot be read: {error.strerror}.") from None
+    name = _name(file)
+    found = [
+        one
+        for one in api.uploads(LOOKED_THROUGH)
+        if (one["status"], one["sha256"], one["name"]) == ("ready", sha256, name)
+    ]
+    # The oldest: what is brought meanwhile does not take its place.
+    return found[-1] if found else upload_file(api, file)
 
 
 def _measured(file: Path, advance: Advance) -> tuple[int, str]:
@@ -53,6 +74,11 @@ def _measured(file: Path, advance: Advance) -> tuple[int, str]:
             size += len(piece)
             advance(len(piece))
     return size, digest.hexdigest()
+
+
+def _name(file: Path) -> str:
+    """A file's name as the API has it. On a disk it is bytes, and they need not be text."""
+    return unicodedata.normalize("NFC", os.fsencode(file.name).decode("utf-8", "replace"))
 
 
 def _media_type(file: Path) -> str:

@@ -285,6 +285,10 @@ def job_details(job: Json) -> RenderableType:
     row("finished", job.get("finished_at"))
     result = job.get("result") or {}
     summary = dict(result.get("summary") or {})
+    for source in summary.pop("sources", None) or ():
+        row("source", _source_text(source))
+    for source in summary.pop("left_out", None) or ():
+        row("left out", Text(visible(f"{source['id']} {source['title']}: {source['reason']}"), "yellow"))
     if summary.get("document_id"):
         row("document", _document_text(job, summary))
         summary = {name: value for name, value in summary.items() if name not in _DOCUMENT_FIELDS}
@@ -308,6 +312,15 @@ def _document_text(job: Json, summary: Mapping[str, Any]) -> str:
     facts += ["of the same request before"] if summary.get("cached") else []
     title = str(summary.get("title") or "")
     return ", ".join(facts) + (f"\n{title}" if title and title != job.get("title") else "")
+
+
+def _source_text(source: Mapping[str, Any]) -> str:
+    """What was read of a source: `r1 The survey, 2,502 characters, 2 pages`."""
+    facts = [f"{source['id']} {source['title']}", f"{int(source['characters']):,} characters"]
+    facts += [f"cut from {int(source['cut_from']):,}"] if source.get("cut_from") else []
+    facts += [f"{int(source['pages']):,} page{'' if source['pages'] == 1 else 's'}"] if source.get("pages") else []
+    facts += [f"from {source['url']}"] if source.get("url") else []
+    return ", ".join(facts)
 
 
 def panel_width(console: Console) -> int:

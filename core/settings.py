@@ -43,7 +43,7 @@ class Settings(BaseSettings):
         description="s3://bucket/prefix, gs://…, az://… or a folder; without it a folder below ATELIER_HOME.",
     )
     artifact_sweep_grace_seconds: PositiveInt = Field(
-        default=3600, description="Bytes that no job refers to are deleted when they are older than this."
+        default=3600, description="Bytes that no job and no upload refers to are deleted when they are older than this."
     )
 
     api_host: str = "127.0.0.1"
@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     )
     limit_account_logins_per_hour: PositiveInt = Field(
         default=30, description="Failed logins of one email from one network; ten times as many from all together."
+    )
+    limit_deliveries_per_hour: PositiveInt = Field(
+        default=60, description="Tests of webhooks and repeated deliveries that one user may ask for in an hour."
     )
 
     upload_url_minutes: PositiveFloat = Field(

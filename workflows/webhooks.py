@@ -5,13 +5,13 @@ from datetime import timedelta
 from temporalio import workflow
 
 from core.contracts.options import DELIVER
-from core.contracts.webhooks import DeliveryRequest, TryDelivery, WebhookActivities
+from core.contracts.webhooks import DELIVERY_TYPE, DeliveryRequest, TryDelivery, WebhookActivities
 
 _MOST_DOUBLINGS = 60
 """No schedule has more, and the figure stays one that a float holds."""
 
 
-@workflow.defn(name="Delivery")
+@workflow.defn(name=DELIVERY_TYPE)
 class DeliveryWorkflow:
     """Tries, waits, and tries again. It carries no job: its row in `deliveries` says where it stands."""
 

@@ -29,7 +29,7 @@ from core.documents.docx import article_to_docx
 from core.documents.html import article_to_html
 from core.documents.markdown import article_to_markdown
 from core.documents.pdf import article_to_pdf
-from core.documents.places import cited_pages, citing
+from core.documents.places import cited_headings, cited_pages, citing
 from core.documents.quality import measure, overall, references
 from core.documents.report import report_to_markdown
 from core.documents.text import count_words
@@ -102,17 +102,20 @@ class Assembling(LongformBase):
     async def _references(
         self, brief: Brief, sections: tuple[ArticleSection, ...], before: tuple[Reference, ...] = ()
     ) -> tuple[Reference, ...]:
-        """The reference list: of what was fetched with its URL, of what has pages with those that are cited."""
+        """The reference list: of what was fetched with its URL, and where in the sources stands what is cited."""
         sources = {source.id: source for source in brief.sources}
         titles = [(source.id, source.title) for source in brief.sources]
 
         async def told(reference: Reference) -> Reference:
             source = sources[reference.source_id]
-            places: tuple[str, ...] = ()
+            text = (await self._store.get(source.text)).decode()
+            paragraphs = list(citing(sections, source.id))
+            place: dict[str, tuple[str, ...]]
             if source.placed:
-                text = (await self._store.get(source.text)).decode()
-                places = await asyncio.to_thread(cited_pages, list(citing(sections, source.id)), text)
-            return reference.model_copy(update={"url": source.url, "read_on": source.read_on, "places": places})
+                place = {"places": await asyncio.to_thread(cited_pages, paragraphs, text)}
+            else:
+                place = {"headings": await asyncio.to_thread(cited_headings, paragraphs, text, source.title)}
+            return reference.model_copy(update={"url": source.url, "read_on": source.read_on, **place})
 
         return tuple([await told(reference) for reference in references(sections, titles, before)])
 

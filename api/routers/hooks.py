@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 
 from api import hook_examples as examples
-from api.deps import Access, OwnerSession, Session, session_for
+from api.deps import Access, CountedSession, OwnerSession, Session, session_for
 from api.hook_schemas import (
     DeliveryList,
     DeliveryView,
@@ -70,6 +70,9 @@ async def list_hooks(session: OwnerSession, query: Annotated[PageQuery, Query()]
 )
 async def create(body: JsonBody, session: OwnerSession) -> Response:
     """Have events of all your jobs posted to a URL, signed as Standard Webhooks (standardwebhooks.com) says.
+
+    The body is JSON: `type`, `timestamp`, and in `data` the `job` with its status, cost, files by their ids, what it
+    waits for or why it failed; of `webhook.disabled` and `webhook.test` the `hook`.
 
     Any status from 200 to 299 is a success. Everything else is tried again for a day, with longer and longer pauses, or
     when `Retry-After` says; 410 disables the webhook. A redirect is not followed. The same event can come twice, with
@@ -162,9 +165,11 @@ async def rotate(hook_id: str, session: OwnerSession) -> Response:
     dependencies=ACT,
     responses={**success(202, "A test will be delivered", DeliveryView, examples.TESTING), **_ACT_PROBLEMS},
 )
-async def test(hook_id: str, session: OwnerSession) -> Response:
+async def test(hook_id: str, session: CountedSession) -> Response:
     """Have `webhook.test` delivered, also to one that is switched off. Its deliveries tell what came of it."""
-    delivery_id = await session.hooks.test(path_id(hook_id, "webhook"))
+    hook_id = path_id(hook_id, "webhook")
+    await session.count_delivery()
+    delivery_id = await session.hooks.test(hook_id)
     return _to_be_made(session, await session.deliveries.get(delivery_id))
 
 
@@ -217,9 +222,11 @@ async def delivery(delivery_id: str, session: OwnerSession) -> Response:
         **problems(ErrorType.NOT_FOUND, ErrorType.INVALID_STATE, *BODY_PROBLEMS),
     },
 )
-async def redeliver(delivery_id: str, session: OwnerSession) -> Response:
+async def redeliver(delivery_id: str, session: CountedSession) -> Response:
     """Send the same once more, with the same `webhook-id`, to the URL that the webhook has now."""
-    return _to_be_made(session, await session.deliveries.redeliver(path_id(delivery_id, "delivery")))
+    delivery_id = path_id(delivery_id, "delivery")
+    await session.count_delivery()
+    return _to_be_made(session, await session.deliveries.redeliver(delivery_id))
 
 
 @router.get(

@@ -63,6 +63,7 @@ async def create(body: JsonBody, session: OwnerSession) -> Response:
         204: {"description": "They are there; complete the upload"},
         **problems(
             ErrorType.UPLOAD_URL_INVALID,
+            ErrorType.UNAUTHENTICATED,
             ErrorType.UPLOAD_EXPIRED,
             ErrorType.INVALID_STATE,
             ErrorType.NOT_FOUND,
@@ -81,7 +82,8 @@ async def content(
     """Send the bytes to the URL that was given when the upload was made; the signature in it is all that is needed.
 
     The body is the file as it is, with the size and the type that were announced. Sending that broke off, or came too
-    slowly, leaves nothing behind, and can be done again.
+    slowly, leaves nothing behind, and can be done again. Credentials are not asked for; if there are some, they have to
+    be those of the user whose upload it is.
     """
     deps = deps_of(request)
     sha256 = await deps.uploads.receive(deps, request, path_id(upload_id, "upload"))

@@ -337,8 +337,9 @@ def failures(missing: ErrorType = ErrorType.ARTIFACT_MISSING) -> Iterator[None]:
         message = "the bytes of an artifact are gone" if missing is ErrorType.ARTIFACT_MISSING else "there is no store"
         raise AtelierError(missing, message) from error
     except (BaseError, OSError, ValueError) as error:
-        # The first line says what failed; the rest is a debug print that repeats URLs.
-        reason = str(error).partition("\n")[0][:300]
+        # The first line says what failed; the rest is a debug print that repeats URLs. Where a file lies is no user's
+        # business.
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0][:300]
         raise AtelierError(ErrorType.STORE_UNAVAILABLE, f"the artifact store failed: {reason}") from error
 
 

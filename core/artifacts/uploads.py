@@ -34,6 +34,8 @@ from core.contracts.errors import AtelierError, ErrorType
 PIECE = 1 << 20
 """Bytes that are hashed and written at once, in threads, while the next come. In small ones the threads would mostly
 wait for each other's turn at the interpreter."""
+PARTS = 1_000
+"""In how many parts a piece may come: thousands of a few bytes would take many times as much memory."""
 FLUSH = 32 << 20
 """Bytes after which they are put on the disk, so that little is left to wait for at the end."""
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -66,11 +68,12 @@ class Receipt:
         self._is_placed = False
 
     async def add(self, data: bytes) -> None:
-        """Take bytes. Raises STORE_UNAVAILABLE when they cannot be written, as on a full disk."""
+        """Take bytes. Raises STORE_UNAVAILABLE when they cannot be written, as on a full disk, and INVALID_STATE when
+        the upload was deleted meanwhile."""
         self._held.append(data)
         self._held_bytes += len(data)
         self.count += len(data)
-        if self._held_bytes >= PIECE:
+        if self._held_bytes >= PIECE or len(self._held) >= PARTS:
             await self._pass_on()
 
     async def finish(self) -> Received:
@@ -88,7 +91,7 @@ class Receipt:
             try:
                 await asyncio.to_thread(self._place, path)
             except FileNotFoundError:
-                raise AtelierError(ErrorType.INVALID_STATE, "The upload was deleted while its bytes came.") from None
+                raise _deleted() from None
         return Received(path, sha256, self.count)
 
     async def close(self) -> None:
@@ -111,19 +114,26 @@ class Receipt:
         hashed, written = asyncio.to_thread(self._digest.update, data), asyncio.to_thread(self._write, data)
         self._working = asyncio.gather(hashed, written)
         self._unflushed += len(data)
-        if self._unflushed >= FLUSH and (self._flushing is None or self._flushing.done()):
-            if self._flushing is not None:
-                # A disk tells of a failure once.
-                with failures():
-                    self._flushing.result()
+        if self._flushing is not None and self._flushing.done():
+            # A disk tells of a failure once.
+            with failures():
+                self._flushing.result()
+            self._flushing = None
+        if self._unflushed >= FLUSH and self._flushing is None:
             self._unflushed = 0
-            self._flushing = asyncio.ensure_future(asyncio.to_thread(os.fdatasync, self._file.fileno()))
+            self._flushing = asyncio.ensure_future(asyncio.to_thread(self._flush))
 
     def _under_way(self) -> list[asyncio.Future[Any]]:
         return [one for one in (self._working, self._flushing) if one is not None]
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)
+
+    def _flush(self) -> None:
+        os.fdatasync(self._file.fileno())
+        if not os.fstat(self._file.fileno()).st_nlink:
+            # Deleted with its upload: what it takes of the disk counts for nobody any more.
+            raise _deleted()
 
     def _place(self, path: Path) -> None:
         self._file.flush()
@@ -274,6 +284,10 @@ def _key(owner_id: str, upload_id: str) -> str:
     if not OWNER.fullmatch(owner_id) or not _ID.fullmatch(upload_id):
         raise AtelierError(ErrorType.INVALID_REQUEST, "not an owner and an upload")
     return f"{INCOMING}/{owner_id}/{upload_id}"
+
+
+def _deleted() -> AtelierError:
+    return AtelierError(ErrorType.INVALID_STATE, "The upload was deleted while its bytes came.")
 
 
 def _open_part(folder: Path, upload_id: str) -> tuple[Path, IO[bytes]]:

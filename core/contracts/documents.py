@@ -36,6 +36,9 @@ class Reference(Contract):
     places: tuple[str, ...] = Field(
         default=(), description="Where in the source stands what is cited, as far as it has pages: `12`, `14–15`."
     )
+    headings: tuple[str, ...] = Field(
+        default=(), description="The headings under which it stands, in a source without pages."
+    )
 
 
 class ArticleSection(Contract):

@@ -8,9 +8,18 @@ from temporalio import activity
 
 from core.contracts.base import Contract
 from core.contracts.jobs import EventType, JobStatus
+from core.contracts.names import workflow_id
 
 DELIVERY = "webhook"
 """What the workflow ids of deliveries begin with. It names no pipeline."""
+DELIVERY_TYPE = "Delivery"
+"""The type of their workflows."""
+
+
+def delivery_workflow(delivery_id: str, round: int) -> str:
+    """The id of a delivery's workflow: another for each round, as that of the one before may not have closed yet."""
+    first = workflow_id(DELIVERY, delivery_id)
+    return first if round == 1 else f"{first}/{round}"
 
 
 class HookEvent(StrEnum):

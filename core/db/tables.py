@@ -522,4 +522,5 @@ deliveries = Table(
     Index("ix_deliveries_job_id_id", "job_id", "id"),
     Index("ix_deliveries_created_at", "created_at"),
     Index("ix_deliveries_pending", "id", postgresql_where=text("state = 'pending'")),
+    Index("ix_deliveries_to_start", "id", postgresql_where=text("state = 'pending' AND dispatched_at IS NULL")),
 )

@@ -20,6 +20,8 @@ MAX_NESTING = 100
 """markdown-it stops at this depth; what lies deeper is left out. No text that is meant to be read comes near."""
 MAX_BRACKETS = 20_000
 """markdown-it's time grows with the square of their number; a text with more has no links and no citations."""
+HEADINGS_SHOWN = 5
+"""Of those of one source, in the list of references."""
 
 Numbers = Mapping[str, int]
 """The numbers of the references by source id."""
@@ -51,13 +53,17 @@ def mark(numbers: Iterable[int]) -> str:
 
 
 def source_line(reference: Reference) -> str:
-    """How the list of references names a source: title, URL with the day it was read, pages. In no language's words."""
+    """How the list of references names a source: title, URL with the day it was read, pages or headings. In no
+    language's words."""
     parts = [one_line(reference.title)]
     if reference.url:
         parts.append(reference.url + (f" ({reference.read_on.isoformat()})" if reference.read_on else ""))
     if reference.places:
         several = len(reference.places) > 1 or "–" in reference.places[0]
         parts.append(f"{'pp.' if several else 'p.'} {', '.join(reference.places)}")
+    if reference.headings:
+        more = ["…"] if len(reference.headings) > HEADINGS_SHOWN else []
+        parts.append(f"§ {'; '.join([*map(one_line, reference.headings[:HEADINGS_SHOWN]), *more])}")
     return ", ".join(parts)
 
 

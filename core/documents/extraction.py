@@ -77,9 +77,11 @@ async def check(file: Path | bytes, kind: FileKind, limits: Limits = STANDARD) -
 async def _run(file: Path | bytes, limits: Limits, what: dict[str, Any]) -> ReadDocument:
     with await asyncio.to_thread(_opened, file) as source:
         bounds = asdict(limits.bounds)
-        order = {**what, "memory": limits.memory, "cpu_seconds": limits.cpu_seconds, "bounds": bounds}
+        of_us = {"parent": os.getpid(), "memory": limits.memory, "cpu_seconds": limits.cpu_seconds, "bounds": bounds}
+        order = {**what, **of_us}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "core.documents.reader", json.dumps(order),
+            # -P: whatever lies in the folder that we were started in is no module of ours.
+            sys.executable, "-P", "-m", "core.documents.reader", json.dumps(order),
             stdin=source, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
             env=_environment(), start_new_session=True,
         )  # fmt: skip

@@ -16,6 +16,8 @@ MAX_PIXELS = 100_000_000
 MAX_BOXES = 10_000
 """Boxes, chunks or segments that are walked through."""
 MAX_MOOV = 64 << 20
+LOOKED_AT_ONCE = 1 << 20
+"""Bytes: a search holds up all other threads."""
 _MP3_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 _MP3_BITRATES = {
     True: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
@@ -55,7 +57,7 @@ def _iso(head: bytes, source: IO[bytes], size: int) -> FileKind:
         raise Unreadable(FileReason.UNSUPPORTED, "HEIC and AVIF images are not taken. Convert it to JPEG or PNG.")
     if brand == b"qt  ":
         return FileKind.MOV
-    handlers = set(_HANDLER.findall(_moov(source, size)))
+    handlers = _handlers(source, size)
     return FileKind.MP4 if b"vide" in handlers or not handlers else FileKind.M4A
 
 
@@ -86,8 +88,16 @@ def _moov(source: IO[bytes], size: int) -> bytes:
     return found
 
 
+def _handlers(source: IO[bytes], size: int) -> set[bytes]:
+    """What the tracks are of: `vide`, `soun`. Raises as `_moov` does."""
+    moov, found = _moov(source, size), set[bytes]()
+    for at in range(0, len(moov), LOOKED_AT_ONCE):
+        found.update(_HANDLER.findall(moov, at, at + LOOKED_AT_ONCE + 15))
+    return found
+
+
 def _check_iso(source: IO[bytes], size: int) -> None:
-    if not _HANDLER.search(_moov(source, size)):
+    if not _handlers(source, size):
         raise _damaged()
 
 
@@ -167,6 +177,11 @@ def _check_riff(source: IO[bytes], size: int) -> None:
         raise _cut()
     if head[12:16] == b"VP8X":
         _pixels(1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little"))
+    elif head[12:16] == b"VP8L":  # RFC 9649, 3.4: twice 14 bits behind a signature
+        sides = int.from_bytes(head[21:25], "little")
+        _pixels(1 + (sides & 0x3FFF), 1 + (sides >> 14 & 0x3FFF))
+    elif head[12:16] == b"VP8 ":  # RFC 6386, 9.1
+        _pixels(int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF)
     elif head[8:12] == b"WAVE" and size < 44:
         raise _cut()
 

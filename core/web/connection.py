@@ -23,7 +23,9 @@ from core.web.rules import FetchRules
 READ_BYTES = 64 * 1024
 MAX_ADDRESSES = 4
 """Of one name that are tried in turn, each with its part of the time."""
-_LOOKUPS_AT_ONCE = 8
+LOOKUPS_AT_ONCE = 64
+"""More than a worker fetches at once: a look-up that hangs goes on for half a minute after its fetch was given up, and
+whoever names servers that never answer must not take them all."""
 
 
 class Resolver(ABC):
@@ -39,7 +41,7 @@ class SystemResolver(Resolver):
 
     def __init__(self) -> None:
         # Threads of its own: look-ups that hang for half a minute, and cannot be stopped, would hold up other work.
-        self._threads = ThreadPoolExecutor(_LOOKUPS_AT_ONCE, thread_name_prefix="resolver")
+        self._threads = ThreadPoolExecutor(LOOKUPS_AT_ONCE, thread_name_prefix="resolver")
 
     async def addresses(self, host: str, port: int) -> Sequence[Address]:
         found = await asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, host, port)
@@ -78,6 +80,7 @@ class Connection:
         self._reader, self._writer = streams
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=rules.max_header_bytes)
         self._received = 0
+        self._data = 0
         self._in_body = False
 
     async def ask(self, method: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
@@ -113,13 +116,22 @@ class Connection:
                 if error.error_status_hint == 431:
                     raise self._too_large() from None
                 raise self._broken() from None
+            if isinstance(event, h11.Data):
+                self._data += len(event.data)
             if event is not h11.NEED_DATA:
                 return event
-            # Also bounds what is no body: notes before the head, and a body sent in pieces of a byte.
-            bound = 2 * self._rules.max_body_bytes + READ_BYTES if self._in_body else 2 * self._rules.max_header_bytes
-            if self._received > bound:
+            if self._received > self._most():
                 raise self._too_large()
             self._http.receive_data(await self._read())
+
+    def _most(self) -> int:
+        """Bytes that may have come by now. It also bounds what is no body: notes before the head, and the wrapping of
+        pieces. A body in pieces of a byte would take our time, and that of all who share it, a hundred times as long as
+        one in large pieces."""
+        head = 2 * self._rules.max_header_bytes
+        if not self._in_body:
+            return head
+        return min(2 * self._rules.max_body_bytes + READ_BYTES, 2 * self._data + head + READ_BYTES)
 
     async def _read(self) -> bytes:
         try:

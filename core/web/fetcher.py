@@ -20,6 +20,8 @@ _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _TRY_AGAIN = frozenset((408, 425, 429))
 """Statuses below 500 that another try can change."""
 _LONGEST_RETRY_AFTER = 3_600
+_RETRY_AFTER_DIGITS = 9
+"""Python refuses to read a number of thousands of digits, with an error of its own."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,9 @@ class Fetcher:
 def _retry_after(answer: Answer) -> timedelta | None:
     """In seconds; a date is not read, and what is longer than an hour is not believed."""
     after = answer.headers.get("retry-after", "")
-    return timedelta(seconds=int(after)) if after.isdecimal() and int(after) <= _LONGEST_RETRY_AFTER else None
+    if len(after) > _RETRY_AFTER_DIGITS or not after.isdecimal() or int(after) > _LONGEST_RETRY_AFTER:
+        return None
+    return timedelta(seconds=int(after))
 
 
 def _bad_status(answer: Answer, place: Place) -> AtelierError:

@@ -16,6 +16,9 @@ MAX_BYTES = 500 * 1024
 """That much is read; what follows is ignored (RFC 9309, 2.5)."""
 KEPT_SECONDS = 600.0
 KEPT_ORIGINS = 500
+KEPT_BYTES = 1_000_000
+"""Of their text, all together: the rules made of it take a hundred times as much memory, and who likes to can give
+every name of a domain the longest file that is read."""
 
 _AGENT = re.compile(r"\s*user[-\s]*agent\b[:\s]*(.*)", re.IGNORECASE)
 
@@ -25,6 +28,14 @@ class RobotsFile(NamedTuple):
 
     status: int
     body: bytes
+
+
+class _Kept(NamedTuple):
+    """What an origin's robots.txt says, and until when it is believed."""
+
+    until: float
+    rules: Protego | None
+    size: int
 
 
 class Robots:
@@ -38,7 +49,7 @@ class Robots:
     ) -> None:
         self._agent = agent.split("/", 1)[0]
         self._fetch, self._clock = fetch, clock
-        self._known: OrderedDict[str, tuple[float, Protego | None]] = OrderedDict()
+        self._known: OrderedDict[str, _Kept] = OrderedDict()
 
     async def check(self, place: Place) -> None:
         """Raises `robots_disallowed`, or `robots_unreachable` if the server cannot say (RFC 9309, 2.3.1.4)."""
@@ -51,17 +62,18 @@ class Robots:
             )
 
     async def _rules(self, place: Place) -> Protego | None:
-        until, rules = self._known.get(place.origin, (0.0, None))
-        if self._clock() < until:
-            return rules
-        rules = await self._ask(place)
-        self._known[place.origin] = (self._clock() + KEPT_SECONDS, rules)
+        known = self._known.get(place.origin)
+        if known is not None and self._clock() < known.until:
+            return known.rules
+        rules, size = await self._ask(place)
+        self._known[place.origin] = _Kept(self._clock() + KEPT_SECONDS, rules, size)
         self._known.move_to_end(place.origin)
-        while len(self._known) > KEPT_ORIGINS:
+        while len(self._known) > KEPT_ORIGINS or sum(kept.size for kept in self._known.values()) > KEPT_BYTES:
             self._known.popitem(last=False)
         return rules
 
-    async def _ask(self, place: Place) -> Protego | None:
+    async def _ask(self, place: Place) -> tuple[Protego | None, int]:
+        """The rules of an origin, and the length of the text they are made of."""
         try:
             status, body = await self._fetch(place._replace(target="/robots.txt"))
         except AtelierError as error:
@@ -71,10 +83,10 @@ class Robots:
         if status >= 500:
             raise self._unreachable(place, f"It answered with status {status}.")
         if status >= 400:
-            return None
+            return None, 0
         text = body[:MAX_BYTES].decode("utf-8-sig", "replace")
         # In a thread: half a megabyte takes a fifth of a second.
-        return await asyncio.to_thread(lambda: Protego.parse(self._ours(text)))
+        return await asyncio.to_thread(lambda: Protego.parse(self._ours(text))), len(text)
 
     def _ours(self, text: str) -> str:
         """The file with all agents that are not us as one: the parser's time grows with agents times rules."""

@@ -86,6 +86,13 @@ def _create_deliveries() -> None:
     op.create_index(
         "ix_deliveries_pending", "deliveries", ["id"], unique=False, postgresql_where=sa.text("state = 'pending'")
     )
+    op.create_index(
+        "ix_deliveries_to_start",
+        "deliveries",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'pending' AND dispatched_at IS NULL"),
+    )
 
 
 def downgrade() -> None:

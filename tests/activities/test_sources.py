@@ -152,6 +152,16 @@ async def test_pages_keep_their_numbers_and_the_reference_shows_them(reader: Rea
     )  # fmt: skip
 
 
+async def test_what_has_no_pages_is_cited_with_the_heading_it_stands_under(reader: Reader) -> None:
+    notes = "# Mills\n\nThey stood there.\n\n## Wheels\n\nOak wheels lasted thirty years.\n\n## Rents\n\nIn pennies."
+    read = await reader.upload(notes.encode(), FileKind.MARKDOWN, "notes.md")
+    assert read.source is not None
+    brief = Brief(topic="Tidal mills", target_words=900, sources=(read.source,))
+    section = ArticleSection(id="s1", title="A", markdown="For thirty years oak wheels lasted [@r1].")
+    (reference,) = await reader.longform._references(brief, (section,))
+    assert (reference.title, reference.places, reference.headings) == ("Mills", (), ("Wheels",))
+
+
 @pytest.mark.parametrize(
     ("data", "kind", "name", "title", "holds"),
     [

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from activities.webhooks import Webhooks
+from activities.webhooks import SPREAD, Webhooks
 from core.contracts.errors import ErrorType
 from core.contracts.jobs import FinishJob, JobError, JobResult, JobStatus, SetStatus
 from core.contracts.webhooks import HookEvent, Tried, TryDelivery
@@ -61,11 +61,11 @@ class Bench:
         await self.finish(job_id, state)
         return job_id
 
-    async def finish(self, job_id: str, state: JobStatus = JobStatus.COMPLETED) -> None:
+    async def finish(self, job_id: str, state: JobStatus = JobStatus.COMPLETED, run: int = 1) -> None:
         error = JobError(code=ErrorType.INTERNAL, message="It broke.") if state is JobStatus.FAILED else None
         async with self.database.transaction() as connection:
             await RunRepository(connection).finish(
-                FinishJob(job_id=job_id, run=1, status=state, result=JobResult(), error=error)
+                FinishJob(job_id=job_id, run=run, status=state, result=JobResult(), error=error)
             )
 
     async def told(self) -> list[DeliveryRecord]:
@@ -174,6 +174,23 @@ async def test_an_event_that_is_said_twice_is_told_once(bench: Bench) -> None:
     assert len(await bench.told()) == 1
 
 
+async def test_every_run_of_a_job_tells_how_it_ended(bench: Bench, database: Database, receiver: Receiver) -> None:
+    await bench.hook()
+    job_id = await bench.finished(JobStatus.FAILED)
+    async with database.transaction() as connection:
+        await JobRepository(connection, bench.owner_id).retry(job_id)
+    await execute(database, "UPDATE jobs SET status = 'running'")
+    await bench.finish(job_id, run=2)
+    assert [delivery.type.value for delivery in await bench.told()] == ["job.failed", "job.completed"]
+    for which in range(2):
+        await bench.attempt(which=which)
+    assert [(body["data"]["job"]["run"], "error" in body["data"]["job"]) for body in receiver.bodies] == [
+        (1, True),
+        (2, False),
+    ]
+    assert len(set(receiver.ids)) == 2
+
+
 async def test_the_default_secret_signs_for_the_url_of_a_job(
     bench: Bench, receiver: Receiver, database: Database
 ) -> None:
@@ -194,11 +211,15 @@ async def test_a_receiver_that_fails_is_tried_again_with_the_same(bench: Bench, 
     await bench.finished()
     inside = redirect("http://127.0.0.1:1/latest/meta-data")
     receiver.scripts = [status(500), then_silent(), inside, status(429, retry_after="60"), b"rubbish\r\n\r\n", OK]
+    pauses: list[float] = []
     for number in range(1, 6):
         tried = await bench.attempt(number, pause=5.0)
-        assert tried.again == (60.0 if number == 4 else 5.0)
+        pauses.append(tried.again or 0)
         assert (await bench.seen(hook.id)).failing_since is not None
     assert await bench.attempt(6) == Tried()
+    assert pauses.pop(3) == 60.0, "as it asked"
+    assert all(5 * (1 - SPREAD) <= pause <= 5 for pause in pauses)
+    assert len(set(pauses)) == 4, "what failed together is not tried together"
     assert len(set(receiver.ids)) == 1
     assert len({request.body for request in receiver.requests}) == 1
     (delivery,) = await bench.told()
@@ -217,7 +238,7 @@ async def test_a_try_that_was_noted_is_not_made_again(bench: Bench, receiver: Re
     await bench.attempt(1, pause=100)
     again = (await bench.attempt(1, pause=100)).again
     assert again is not None
-    assert 90 < again <= 100
+    assert 70 < again <= 100
     assert await bench.attempt(2) == Tried()
     assert await bench.attempt(3) == Tried()
     assert await bench.attempt(1, round=2) == Tried()
@@ -295,14 +316,26 @@ async def test_a_lost_delivery_is_claimed_again_and_an_old_one_is_dropped(bench:
         async with database.transaction() as connection:
             return len(await DeliveryWorkRepository(connection).claim(20, timedelta(seconds=10)))
 
+    async def lost() -> int:
+        async with database.transaction() as connection:
+            return await DeliveryWorkRepository(connection).find_lost()
+
+    async def dropped() -> int:
+        async with database.transaction() as connection:
+            return await DeliveryWorkRepository(connection).drop_old()
+
     assert [await claimed(), await claimed()] == [1, 0]
     await execute(database, "UPDATE deliveries SET claimed_at = now() - interval '11 s'")
     assert await claimed() == 1
     long_ago = "now() - interval '4 h'"
     await execute(database, f"UPDATE deliveries SET claimed_at = {long_ago}, dispatched_at = now()")
-    assert await claimed() == 0
-    await execute(database, f"UPDATE deliveries SET dispatched_at = {long_ago}")
-    assert await claimed() == 1
+    assert (await lost(), await claimed()) == (0, 0)
+    # What waits for longer than that, as it is set to, is not lost.
+    await execute(database, f"UPDATE deliveries SET dispatched_at = {long_ago}, next_try_at = now() + interval '1 h'")
+    assert (await lost(), await claimed()) == (0, 0)
+    await execute(database, f"UPDATE deliveries SET next_try_at = {long_ago}")
+    assert (await lost(), await claimed()) == (1, 1)
     await execute(database, "UPDATE deliveries SET created_at = now() - interval '31 days'")
-    async with database.transaction() as connection:
-        assert await DeliveryWorkRepository(connection).drop_old() == 1
+    assert await dropped() == 0, "it is made again"
+    await execute(database, "UPDATE deliveries SET state = 'failed'")
+    assert await dropped() == 1

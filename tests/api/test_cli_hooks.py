@@ -57,13 +57,18 @@ async def test_webhooks_by_the_command_line(terminal: Terminal, database: Databa
     )
     (shown,) = lines(run(terminal, "hooks", "deliveries", "last"))[1:]
     assert "webhook.test failed 1 It broke." in shown
-    run(terminal, "hooks", "redeliver", found[0]["id"])
+    assert terminal.run("hooks", "redeliver", "0000") != 0
+    assert "atelier hooks deliveries" in terminal.err
+    run(terminal, "hooks", "redeliver", found[0]["id"][-8:])
     assert (await one(database, "SELECT round FROM deliveries"))["round"] == 2
     await execute(database, "UPDATE webhooks SET disabled_at = now(), disabled_because = 'Nothing got through.'")
     assert "disabled" in run(terminal, "hooks")
     assert "Nothing got through." in terminal.err
     run(terminal, "hooks", "enable", "last")
     assert "disabled" not in run(terminal, "hooks")
+    other = run(terminal, "hooks", "rotate", "last").strip()
+    assert other.startswith("whsec_")
+    assert other != secret
     run(terminal, "hooks", "remove", "last")
     assert json.loads(run(terminal, "hooks", "--json")) == []
     assert terminal.run("hooks", "remove", "last") != 0
@@ -72,8 +77,14 @@ async def test_webhooks_by_the_command_line(terminal: Terminal, database: Databa
     assert run(terminal, "hooks", "secret", "--rotate") != mine
 
 
-def test_a_job_is_submitted_with_a_webhook(terminal: Terminal) -> None:
+async def test_a_job_is_submitted_with_a_webhook(terminal: Terminal, database: Database) -> None:
     said = run(terminal, "submit", "longform", "--topic", "Tide mills", "--webhook", URL, "--json")
     assert json.loads(said)["webhook_url"] == URL
+    assert run(terminal, "hooks", "job", "last") == "Nobody has been told of it yet.\n"
+    run(terminal, "cancel", "last")
+    (shown,) = lines(run(terminal, "hooks", "job", "last"))[1:]
+    assert f"job.cancelled {URL} pending 0" in shown
+    (told,) = json.loads(run(terminal, "hooks", "job", "last", "--json"))
+    assert (told["hook_id"], told["job_id"]) == (None, json.loads(said)["id"])
     assert terminal.run("submit", "longform", "--topic", "Tide mills", "--webhook", "http://10.0.0.1/") != 0
     assert "webhook_url" in terminal.err

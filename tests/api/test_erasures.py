@@ -11,7 +11,10 @@ import httpx
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
+from temporalio.service import RPCError, RPCStatusCode
 
+from core.contracts.names import Queue
+from core.contracts.webhooks import DeliveryRequest, Schedule, delivery_workflow
 from core.db.engine import Database
 from core.db.ids import new_id
 from core.db.repositories.erasures import Claim, ErasureRepository, ErasureWorkRepository, StillAliveError
@@ -23,6 +26,7 @@ from tests.support.access import PASSWORD, Person, Registry
 from tests.support.rows import accept, one, rows
 from tests.support.stack import eventually
 from tests.support.traces import files_with, histories_of, mentions
+from workflows.webhooks import DeliveryWorkflow
 
 NO_TIME = timedelta(0)
 
@@ -131,10 +135,46 @@ async def test_all_of_one_account_goes_and_nothing_of_another(
             assert (await client.get(url)).status_code == 200, url
 
 
+async def test_what_is_being_delivered_ends_and_leaves_no_history(
+    start_api: StartApi, database: Database, namespace: Namespace
+) -> None:
+    api = with_temporal(start_api, namespace, background=False, api_answer_seconds=1)
+    ada = await Registry(database, api.deps.store).person("Ada")
+    await rows(database, "UPDATE jobs SET status = 'completed' RETURNING id")
+    client = await connect(namespace.address, namespace.name)
+    # No worker polls, so it would never end; and it is found though Temporal does not list it as hers yet.
+    running = await client.start_workflow(
+        DeliveryWorkflow.run,
+        DeliveryRequest(delivery_id=ada.things["delivery"], schedule=Schedule(first=1, longest=1, total=1)),
+        id=delivery_workflow(ada.things["delivery"], 1),
+        task_queue=Queue.ORCHESTRATION,
+    )
+    # Somebody has taken it and may start its workflow at any moment.
+    await rows(database, "UPDATE deliveries SET claimed_at = now() + interval '1 hour' RETURNING id")
+    answer = await delete(api, ada)
+    assert answer.status_code == 202
+    assert len(await rows(database, "SELECT 1 FROM deliveries")) == 1
+    await rows(database, "UPDATE deliveries SET dispatched_at = claimed_at RETURNING id")
+    with_temporal(start_api, namespace, reconciler_interval_seconds=0.1)
+    report = await finished(api, answer.headers["Location"])
+    assert (report["erased"]["histories"], report["erased"]["hooks"], report["erased"]["uploads"]) == (1, 2, 3)
+
+    async def is_gone() -> bool:
+        try:
+            await running.describe()
+        except RPCError as error:
+            return error.status is RPCStatusCode.NOT_FOUND
+        return False
+
+    await eventually(is_gone, bool)
+    for table in ("webhooks", "deliveries", "signing_secrets"):
+        assert await rows(database, f"SELECT 1 FROM {table}") == []
+
+
 async def counted(database: Database, owner_id: str) -> dict[str, int]:
     """How much an owner has of what is told to be erased, and the calls, which stay."""
-    tables = {"keys": "api_keys", "logins": "sessions", "calls_kept": "attempts"}
-    names = ("jobs", "documents", "artifacts", *tables)
+    tables = {"keys": "api_keys", "logins": "sessions", "hooks": "webhooks", "calls_kept": "attempts"}
+    names = ("jobs", "documents", "artifacts", "uploads", *tables)
     parts = [f"(SELECT count(*) FROM {tables.get(name, name)} WHERE owner_id = :id) AS {name}" for name in names]
     return await one(database, f"SELECT {', '.join(parts)}", id=owner_id)
 

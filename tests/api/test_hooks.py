@@ -177,6 +177,9 @@ async def test_the_secret_of_jobs_can_be_read_and_rotated(client: httpx.AsyncCli
     assert rotated.secret != first.secret
     assert rotated.previous_secret_until is not None
     assert (await one(database, "SELECT previous_secret FROM signing_secrets"))["previous_secret"] == first.secret
+    await execute(database, "UPDATE signing_secrets SET previous_until = now()")
+    after = SigningSecretView.model_validate_json((await client.get(path)).content)
+    assert (after.secret, after.previous_secret_until) == (rotated.secret, None)
 
 
 async def test_a_job_names_who_is_told(client: httpx.AsyncClient, database: Database) -> None:
@@ -251,6 +254,31 @@ async def test_a_test_is_queued_and_a_delivery_that_ended_is_made_again(
     assert (again.status_code, again.json()["id"], again.json()["url"]) == (202, test.id, f"{URL}/moved")
     row = await one(database, "SELECT state, round, tried, dispatched_at, ended_at FROM deliveries")
     assert tuple(row.values()) == ("pending", 2, 0, None, None)
+
+
+async def test_tests_and_repeated_deliveries_are_limited(
+    start_api: StartApi, account: Account, database: Database
+) -> None:
+    api = start_api(background=False, limits=True, limit_deliveries_per_hour=3)
+    async with httpx.AsyncClient(base_url=api.url, headers=account.headers, timeout=20) as client:
+        hook = await made(client)
+        tests = [await client.post(f"/v1/hooks/{hook.id}/test") for _ in range(2)]
+        assert [answer.status_code for answer in tests] == [202, 202]
+        assert tests[-1].headers["ratelimit"].startswith('"deliveries";r=1;')
+        await execute(database, "UPDATE deliveries SET state = 'failed', ended_at = now()")
+        path = f"/v1/deliveries/{tests[0].json()['id']}/redeliver"
+        assert (await client.post(path)).status_code == 202
+        before = await rows(database, "SELECT state, round FROM deliveries ORDER BY id")
+        for refused in (path, f"/v1/hooks/{hook.id}/test"):
+            found = problem(await client.post(refused), 429, "too_many_requests")
+            assert found.details == {"limit": "deliveries", "quota": 3, "seconds": 3600}
+        assert await rows(database, "SELECT state, round FROM deliveries ORDER BY id") == before
+        assert len(await deliveries(client, f"hooks/{hook.id}")) == 2, "what only reads is not counted"
+        actions = [line.action for line in await audit(client, account.headers)]
+        assert actions == ["hooks.redeliver", "hooks.test", "hooks.test", "hooks.create"]
+    stranger = await make_account(database, "Bob Example")
+    async with httpx.AsyncClient(base_url=api.url, headers=stranger.headers, timeout=20) as other:
+        assert (await other.post(f"/v1/hooks/{(await made(other)).id}/test")).status_code == 202
 
 
 async def test_what_is_to_be_delivered_is_started_once_and_waits_for_temporal(

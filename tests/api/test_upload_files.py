@@ -223,7 +223,9 @@ async def test_a_store_that_is_full_or_away(api: Api, client: httpx.AsyncClient,
     upload = await announce(client)
     folder = tmp_path / "artifacts" / "incoming"
     folder.write_bytes(b"")  # no folder can be made where a file is
-    problem(await put(api, upload), 503, "store_unavailable")
+    failed = await put(api, upload)
+    problem(failed, 503, "store_unavailable")
+    assert str(tmp_path) not in failed.text
     os.unlink(folder)
     assert (await put(api, upload)).status_code == 204
     assert (await complete(client, upload)).status_code == 200
@@ -241,8 +243,10 @@ def terminal(
     for name, value in {**environment, "ATELIER_HOME": str(tmp_path / "home")}.items():
         monkeypatch.setenv(name, value)
     folder = tmp_path / "files"
-    folder.mkdir()
-    for file, data in {"notes.md": NOTE, "fake.pdf": NOTE, "a film.mp4": files.GOOD[FileKind.MP4]}.items():
+    (folder / "later").mkdir(parents=True)
+    pdf = files.GOOD[FileKind.PDF]
+    found = {"notes.md": NOTE, "fake.pdf": NOTE, "a film.mp4": files.GOOD[FileKind.MP4], "survey.pdf": pdf}
+    for file, data in {**found, "later/survey.pdf": pdf + b"\n"}.items():
         (folder / file).write_bytes(data)
     monkeypatch.chdir(folder)
     # The API logs nothing: it is in this process, and what the commands print is looked at.
@@ -280,6 +284,39 @@ async def test_the_commands(terminal: Terminal, client: httpx.AsyncClient) -> No
     left = json.loads(terminal.out)
     assert not {one["id"] for one in left} & set(ids)
     assert {one["name"] for one in left} == {"fake.pdf", "notes.md"}
+
+
+async def test_a_name_that_is_no_text_is_sent_as_far_as_it_can_be_read(
+    terminal: Terminal, client: httpx.AsyncClient
+) -> None:
+    for name in (b"caf\xe9.md", b"\xe9.pdf"):
+        await asyncio.to_thread(Path(os.fsdecode(name)).write_bytes, NOTE)
+    assert await asyncio.to_thread(terminal.run, "upload", os.fsdecode(b"caf\xe9.md")) == 0, terminal.err
+    assert (await client.get(f"/v1/uploads/{terminal.out.strip()}")).json()["name"] == "caf\ufffd.md"
+    assert await asyncio.to_thread(terminal.run, "upload", os.fsdecode(b"\xe9.pdf")) == 1
+    assert "\ufffd.pdf: The file is declared as a PDF" in terminal.err
+
+
+async def test_a_document_that_is_submitted_again_with_its_key_is_the_same_job(
+    terminal: Terminal, client: httpx.AsyncClient
+) -> None:
+    async def submitted(*more: str) -> str:
+        arguments = ("submit", "longform", "--topic", "Mills", "--source", "survey.pdf", "--json", *more)
+        assert await asyncio.to_thread(terminal.run, *arguments) == 0, terminal.err
+        return str(json.loads(terminal.out)["id"])
+
+    async def uploads() -> int:
+        return len((await client.get("/v1/uploads")).json()["items"])
+
+    key = ("--idempotency-key", "once")
+    first = await submitted(*key)
+    assert await asyncio.to_thread(terminal.run, "upload", "survey.pdf") == 0, terminal.err
+    assert await submitted(*key) == first
+    assert await uploads() == 2
+    assert await submitted() != first
+    other = ("submit", "longform", "--topic", "Mills", "--source", "later/survey.pdf", *key)
+    assert await asyncio.to_thread(terminal.run, *other) == 1
+    assert "was used for another request" in terminal.err
 
 
 # ---------------------------------------------------------------------------------------------- a store in the cloud

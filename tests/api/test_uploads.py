@@ -3,25 +3,29 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
 from api.upload_schemas import UploadList, UploadView
-from core.artifacts.uploads import PIECE
+from api.uploads import SENT_AT_ONCE
+from core.artifacts.uploads import FLUSH, PIECE
 from core.contracts.errors import AtelierError
 from core.contracts.files import FileKind
 from core.db.engine import Database
 from core.db.repositories.artifacts import ReferenceRepository
 from core.db.repositories.uploads import UploadRepository
+from core.documents import extraction
 from core.documents.kinds import KINDS
 from tests.api.bringing import NOTE, announce, complete, kept, put, sent, sha256, status_of
 from tests.api.conftest import Api, StartApi
 from tests.api.test_rubbish import problem
+from tests.api.test_strangers import locked
 from tests.conftest import Account, make_account
 from tests.support import files
-from tests.support.rows import one, rows
+from tests.support.rows import one, rows, waiting_for_locks
 from tests.support.stack import eventually
 
 # ---------------------------------------------------------------------------------------------- what goes well
@@ -132,6 +136,58 @@ async def test_a_url_is_good_for_nothing_else(api: Api, client: httpx.AsyncClien
     assert (await put(api, upload)).status_code == 204
 
 
+async def test_a_url_is_for_no_other_user(
+    api: Api, client: httpx.AsyncClient, account: Account, database: Database
+) -> None:
+    upload, stranger = await announce(client), await make_account(database, "Ben Example")
+    problem(await put(api, upload, **stranger.headers), 403, "upload_url_invalid")
+    problem(await put(api, upload, Authorization="Bearer atl_made-up"), 401, "unauthenticated")
+    assert (await put(api, upload, **account.headers)).status_code == 204
+
+
+async def test_made_up_urls_wait_in_one_line(start_api: StartApi, account: Account, database: Database) -> None:
+    # Two connections: requests that do not wait for each other would take both.
+    api = start_api(background=False, database_pool_size=1)
+    async with httpx.AsyncClient(base_url=api.url, headers=account.headers, timeout=20) as client:
+        upload = await announce(client)
+        url = upload["upload"]["url"].partition("?")[0]
+        async with locked(database, "uploads"):
+            asking = [asyncio.create_task(put(api, upload, url=f"{url}?signature={n}")) for n in range(20)]
+            await waiting_for_locks(database, 1)
+            for _ in range(3):
+                assert (await client.get("/v1/me")).status_code == 200
+        assert {answer.status_code for answer in await asyncio.gather(*asking)} == {403}
+
+
+async def test_who_sends_much_at_once_waits_for_themselves(
+    api: Api, client: httpx.AsyncClient, database: Database, tmp_path: Path
+) -> None:
+    go_on = asyncio.Event()
+
+    async def halting() -> AsyncIterator[bytes]:
+        yield NOTE[:5]
+        await go_on.wait()
+        yield NOTE[5:]
+
+    def begin(upload: dict[str, Any]) -> asyncio.Task[httpx.Response]:
+        return asyncio.create_task(put(api, upload, halting(), **{"Content-Length": str(len(NOTE))}))
+
+    async def begun(number: int) -> None:
+        await eventually(lambda: asyncio.to_thread(kept, tmp_path), lambda found: len(found) == number)
+
+    sending = [begin(await announce(client)) for _ in range(SENT_AT_ONCE)]
+    await begun(SENT_AT_ONCE)
+    last = await announce(client)
+    sending.append(begin(last))
+    stranger = await make_account(database, "Ben Example")
+    async with httpx.AsyncClient(base_url=api.url, headers=stranger.headers) as another:
+        sending.append(begin(await announce(another)))
+    await begun(SENT_AT_ONCE + 1)
+    assert not any(last["id"] in path.name for path in kept(tmp_path))
+    go_on.set()
+    assert {answer.status_code for answer in await asyncio.gather(*sending)} == {204}
+
+
 async def test_a_url_ends_and_so_does_an_upload(
     start_api: StartApi, client: httpx.AsyncClient, account: Account, database: Database
 ) -> None:
@@ -193,6 +249,50 @@ async def test_many_at_once_leave_one_file(api: Api, client: httpx.AsyncClient, 
     answers = await asyncio.gather(*(put(api, upload) for _ in range(8)))
     assert sorted(answer.status_code for answer in answers) == [204, *[409] * 7]
     assert len(kept(tmp_path)) == 1
+
+
+async def test_a_deleted_upload_takes_no_more_of_the_disk(api: Api, client: httpx.AsyncClient, tmp_path: Path) -> None:
+    """Its bytes have no name any more, and yet would fill the disk for as long as they come."""
+    size = 100 * PIECE
+    upload = await announce(client, name="a.mp4", media_type="video/mp4", size=size)
+    head = f"PUT {upload['upload']['url']} HTTP/1.1\r\nHost: here\r\nContent-Type: video/mp4\r\nContent-Length: {size}"
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    writer.write(head.encode() + b"\r\n\r\n" + bytes(PIECE))
+    await eventually(lambda: asyncio.to_thread(kept, tmp_path), bool)
+    assert (await client.delete(f"/v1/uploads/{upload['id']}")).status_code == 204
+    await eventually(lambda: asyncio.to_thread(kept, tmp_path), lambda found: not found)
+    said = asyncio.create_task(reader.readline())
+    # Far from all: without an answer the rest would be waited for.
+    for _ in range(2 * FLUSH // PIECE):
+        writer.write(bytes(PIECE))
+        await writer.drain()
+    assert b" 409 " in await said
+    writer.close()
+
+
+async def test_who_has_much_looked_into_waits_for_themselves(
+    api: Api, client: httpx.AsyncClient, account: Account, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking, go_on = list[Path](), asyncio.Event()
+    check = extraction.check
+
+    async def halting(file: Path, kind: FileKind, limits: extraction.Limits) -> None:
+        looking.append(file)
+        await go_on.wait()
+        await check(file, kind, limits)
+
+    monkeypatch.setattr(extraction, "check", halting)
+    stranger = await make_account(database, "Ben Example")
+    async with httpx.AsyncClient(base_url=api.url, headers=stranger.headers, timeout=20) as another:
+        mine = [await sent(api, client, f"file {number}".encode()) for number in range(4)]
+        theirs = await sent(api, another)
+        asked = [asyncio.create_task(complete(client, upload)) for upload in mine]
+        await eventually(lambda: asyncio.sleep(0, looking), bool)
+        asked.append(asyncio.create_task(complete(another, theirs)))
+        await eventually(lambda: asyncio.sleep(0, looking), lambda found: len(found) == 2)
+        assert [path.parent.name for path in looking] == [account.owner_id, stranger.owner_id]
+        go_on.set()
+        assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
 
 
 async def test_what_breaks_off_leaves_nothing_and_can_be_sent_again(

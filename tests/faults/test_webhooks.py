@@ -10,7 +10,8 @@ import pytest_asyncio
 from core.contracts.webhooks import HookEvent
 from core.db.engine import Database
 from tests.faults.conftest import Far
-from tests.support.receiver import Receiver, status, verified
+from tests.support.ground import Ground
+from tests.support.receiver import OK, Receiver, status, verified
 from tests.support.rows import rows
 from tests.support.stack import Stack, User, eventually
 from tests.support.web_server import then_silent
@@ -30,10 +31,9 @@ def providers() -> tuple[Far, ...]:
     return ()
 
 
-@pytest.fixture
-def stack(stack: Stack, receiver: Receiver) -> Stack:
+def settings(receiver: Receiver) -> dict[str, str]:
     """Deliveries are tried again after tenths of a second, for a minute that stands for a day."""
-    stack.env |= {
+    return {
         "FETCH_ALLOWED_HOSTS": receiver.allowed,
         "WEBHOOK_PLAIN_HTTP": "true",
         "WEBHOOK_TIMEOUT_SECONDS": "0.5",
@@ -42,6 +42,12 @@ def stack(stack: Stack, receiver: Receiver) -> Stack:
         "WEBHOOK_RETRY_HOURS": str(60 / 3600),
         "WEBHOOK_DISABLE_DAYS": "0",
     }
+
+
+@pytest.fixture
+def stack(stack: Stack, receiver: Receiver) -> Stack:
+    """A stack whose deliveries may go to the receiver."""
+    stack.env |= settings(receiver)
     return stack
 
 
@@ -164,6 +170,43 @@ async def test_killed_workers_and_apis_lose_none(
     assert set(receiver.ids) == {str(row["id"]) for row in found}
     for request in receiver.requests:
         verified(request, made["secret"])
+
+
+@pytest.mark.faults
+async def test_servers_that_are_killed_lose_none(ground: Ground, receiver: Receiver) -> None:
+    stack, database = ground.stack, ground.database()
+    stack.env = settings(receiver) | {"WEBHOOK_TIMEOUT_SECONDS": "30"}
+    stack.worker("orchestration,web")
+    receiver.then = status(503)
+    async with User(stack.api(), ground.account.token) as user:
+        made = await hook(user, receiver)
+        jobs = [await cancelled(user)]
+        await receiver.until(2)
+        await asyncio.to_thread(ground.temporal.kill)
+        jobs.append(await cancelled(user))
+        await asyncio.to_thread(ground.temporal.start)
+        while len(set(receiver.ids)) < 2:
+            await receiver.until(len(receiver.requests) + 1)
+        # The receiver takes what it is told while the database is away: that is held, and not forgotten.
+        before, gate = len(receiver.requests), asyncio.Event()
+
+        async def taken(writer: asyncio.StreamWriter) -> None:
+            await gate.wait()
+            writer.write(OK)
+            await writer.drain()
+
+        receiver.then = taken
+        await receiver.until(before + 2)
+        await asyncio.to_thread(ground.postgres.kill)
+        gate.set()
+        await asyncio.to_thread(ground.postgres.start)
+        for job_id in jobs:
+            (one,) = await ended(user, f"jobs/{job_id}")
+            assert one["state"] == "delivered"
+    assert len(set(receiver.ids)) == 2
+    assert {verified(request, made["secret"])["data"]["job"]["id"] for request in receiver.requests} == set(jobs)
+    await ground.audit(database)
+    await database.close()
 
 
 @pytest.mark.faults

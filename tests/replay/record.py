@@ -20,6 +20,8 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from core.contracts.errors import AtelierError, ErrorType
 from core.contracts.jobs import Control, JobResult
 from core.contracts.longform_steps import OutlineAgain, OutlineApproved, OutlineEdited
+from core.contracts.names import Queue, workflow_id
+from core.contracts.webhooks import DELIVERY, DeliveryRequest, Schedule
 from core.embedded.temporal import EmbeddedTemporal
 from core.temporal import connect, prepare_namespace
 from tests.support.scripted import (
@@ -32,6 +34,7 @@ from tests.support.scripted import (
     scripted_workers,
     start,
 )
+from workflows.webhooks import DeliveryWorkflow
 
 HISTORIES = Path(__file__).parent / "histories"
 HAIKU = "anthropic:claude-haiku-4-5"
@@ -208,6 +211,29 @@ async def restored(client: Client, jobs: ScriptedJobs, longform: ScriptedLongfor
     return await start(client, revision(act="restore_version", section_id=None, base=2, restore=1))
 
 
+async def delivered(
+    client: Client, jobs: ScriptedJobs, longform: ScriptedLongform, *, tried: int = 0, total: float = 60
+) -> Handle:
+    """A webhook's receiver fails twice and then takes what it is told."""
+    schedule = Schedule(first=0.05, longest=0.08, total=total)
+    return await client.start_workflow(
+        DeliveryWorkflow.run,
+        DeliveryRequest(delivery_id="delivery", tried=tried, schedule=schedule),
+        id=workflow_id(DELIVERY, "delivery"),
+        task_queue=Queue.ORCHESTRATION,
+    )
+
+
+async def delivered_on(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """The workflow of a delivery was lost behind its first try; another goes on."""
+    return await delivered(client, jobs, longform, tried=1)
+
+
+async def delivery_given_up(client: Client, jobs: ScriptedJobs, longform: ScriptedLongform) -> Handle:
+    """The receiver fails until no pause fits any more."""
+    return await delivered(client, jobs, longform, total=0.06)
+
+
 # The recorded `longform-happy`, `-paused`, `-cancelled`, `-failed`, `-retried` and `-fallback` are of the first form of
 # the workflow, which runs that began then still follow: no scenario makes them any more.
 SCENARIOS: dict[str, Scenario] = {
@@ -232,6 +258,9 @@ SCENARIOS: dict[str, Scenario] = {
     "longform-revision-regenerated": regenerated,
     "longform-revision-edited": edited,
     "longform-revision-restored": restored,
+    "webhook-delivered": delivered,
+    "webhook-delivered-on": delivered_on,
+    "webhook-given-up": delivery_given_up,
 }
 
 

@@ -28,6 +28,18 @@ def jpeg(width: int = 2, height: int = 2) -> bytes:
     return b"\xff\xd8\xff\xe0\x00\x10JFIF\0" + bytes(9) + frame + b"\xff\xda\x00\x08\x01\x01\0\0?\0data\xff\xd9"
 
 
+def webp(chunk: bytes, width: int, height: int) -> bytes:
+    """The head of a WebP, which is all that is looked at."""
+    if chunk == b"VP8X":
+        sides = bytes(4) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    elif chunk == b"VP8L":
+        sides = b"\x2f" + (width - 1 | height - 1 << 14).to_bytes(4, "little")
+    else:
+        sides = b"\0\0\0\x9d\x01\x2a" + struct.pack("<HH", width, height)
+    data = b"WEBP" + chunk + struct.pack("<I", len(sides)) + sides
+    return b"RIFF" + struct.pack("<I", len(data)) + data
+
+
 def wav() -> bytes:
     made = io.BytesIO()
     with wave.open(made, "wb") as file:

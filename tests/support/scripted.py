@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from typing import Any, Literal
@@ -60,6 +60,7 @@ from core.contracts.longform_steps import (
     WriteTransitions,
 )
 from core.contracts.names import Queue, workflow_id
+from core.contracts.webhooks import Tried, TryDelivery, WebhookActivities
 from worker.registry import WORKFLOWS, by_queue
 from worker.run import STICKY_TIMEOUT
 from worker.sandbox import runner
@@ -316,10 +317,28 @@ def plan(sections: int, title: str) -> Decomposed:
     )
 
 
+def third_time_lucky(request: TryDelivery) -> Tried:
+    """What comes of a try when the receiver fails twice."""
+    return Tried(again=request.pause if request.number < 3 else None)
+
+
+class ScriptedWebhooks(WebhookActivities):
+    """Remembers what was tried, and answers as a test says."""
+
+    def __init__(self, answer: Callable[[TryDelivery], Tried] = third_time_lucky) -> None:
+        self.answer, self.asked = answer, list[TryDelivery]()
+
+    @implements(WebhookActivities.deliver)
+    async def deliver(self, request: TryDelivery) -> Tried:
+        self.asked.append(request)
+        return self.answer(request)
+
+
 @asynccontextmanager
 async def scripted_workers(client: Client, jobs: JobActivities, longform: LongformActivities) -> AsyncIterator[None]:
-    """Workers on every queue, with the product's own sandbox and failure types."""
+    """Workers on every queue, with the product's own sandbox and failure types. Receivers of webhooks fail twice."""
     queues = by_queue(jobs, longform)
+    queues[Queue.WEB].append(ScriptedWebhooks().deliver)
     workers = [
         Worker(
             client,

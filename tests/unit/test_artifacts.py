@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import time
+import tracemalloc
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from moto.server import ThreadedMotoServer
 
 from core.artifacts import store as store_module
 from core.artifacts.store import ArtifactStore, Key, StoredObject
+from core.artifacts.uploads import PIECE, Incoming
 from core.contracts.base import ArtifactRef
 from core.contracts.errors import AtelierError, ErrorType
 
@@ -374,3 +376,15 @@ async def test_a_reader_sees_all_or_nothing(local: ArtifactStore) -> None:
             assert await local.get(ref) == data
 
     await asyncio.gather(write(), write(), read(), read())
+
+
+async def test_bytes_that_come_in_drops_are_not_kept_as_drops(local: ArtifactStore) -> None:
+    owner, upload = str(uuid4()), str(uuid4())
+    async with Incoming(local).receiving(owner, upload) as receipt:
+        tracemalloc.start()
+        for number in range(100_000):
+            await receipt.add(b"%02d" % (number % 100))
+        assert tracemalloc.get_traced_memory()[1] < PIECE
+        tracemalloc.stop()
+        received = await receipt.finish()
+    assert received.size == 200_000

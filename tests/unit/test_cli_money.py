@@ -152,7 +152,7 @@ def test_an_estimate_takes_the_flags_of_submit(api: FakeApi, terminal: Terminal)
 
 
 def test_the_flags_of_submit_and_estimate_do_not_drift() -> None:
-    submitting = {"title", "tag", "idempotency_key", "watch"}
+    submitting = {"title", "tag", "webhook", "idempotency_key", "watch"}
     assert set(signature(submit).parameters) - set(signature(estimate).parameters) == submitting
     assert set(signature(estimate).parameters) <= set(signature(submit).parameters)
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from cli import people_commands
+from api.admin_views import allowances
+from cli import people_commands, people_view
 from cli.client import Api
 from cli.errors import CliError
 from cli.home import Access, HomeLock, Source, find_access, load_settings, write_credentials
 from cli.logins import Login, config_folder, keep_login, read_login
+from core.settings import Settings
 from tests.support.fake_api import KEY, FakeApi, completed, make_job
 from tests.support.fake_people import EMAIL, ME, PASSWORD
 from tests.support.terminal import Terminal
@@ -203,7 +205,8 @@ def test_a_deletion_tells_what_it_erased(api: FakeApi, person: Terminal, monkeyp
     assert ("DELETE", "/v1/me", {"password": PASSWORD}) in api.asked
     assert api.asked[-1][1].startswith("/v1/erasures/")
     assert person.out.strip() == (
-        "Erased: 12 jobs, 9 documents, 214 artifacts, 13 workflow histories, 171 files of 3.4 MB, 2 keys and 3 logins. "
+        "Erased: 12 jobs, 9 documents, 214 artifacts, 13 workflow histories, 4 uploads, 1 webhook, "
+        "171 files of 3.4 MB, 2 keys and 3 logins. "
         "What stays: that 148 calls cost $0.4187."
     )
     assert "with all jobs, documents and files. Nothing brings them back." in person.err
@@ -217,3 +220,8 @@ def test_a_file_that_is_no_list_of_logins_is_none(home: Path, content: str) -> N
     assert read_login() is None
     with pytest.raises(CliError, match="There are no credentials"):
         find_access(load_settings())
+
+
+def test_every_limit_has_a_name_for_what_it_is_of() -> None:
+    counted = {one.name for one in allowances(Settings(_env_file=None))}
+    assert set(people_view.COUNTED) == counted | {"jobs_at_once"}

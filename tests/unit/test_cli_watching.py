@@ -5,7 +5,7 @@ from typing import Any
 
 from cli.figures import duration, size
 from cli.timeline import Timeline
-from cli.view import job_panel
+from cli.view import job_details, job_panel
 from tests.support.fake_api import EVENTS, FakeApi, completed, failed, job_id, make_job
 from tests.support.fake_documents import make_outline, waiting
 from tests.support.terminal import Terminal, drawn
@@ -150,3 +150,26 @@ def test_the_end_says_what_can_be_done_with_a_document(api: FakeApi, terminal: T
     ]
     assert terminal.run("show", "last") == 0
     assert "00000007 version 2, 1,200 words, score 0.81, of the same request before" in terminal.out
+
+
+def test_a_job_shows_what_it_read_and_what_it_left_out() -> None:
+    summary = {
+        "sources": [
+            {"id": "r1", "title": "The survey", "characters": 2_502, "pages": 1},
+            {
+                "id": "r2",
+                "title": "A long page",
+                "characters": 400_000,
+                "cut_from": 512_000,
+                "url": "https://a.example/",
+            },
+        ],
+        "left_out": [{"id": "r3", "title": "scan\x1b.pdf", "code": "file_refused", "reason": "The PDF has no text."}],
+    }
+    shown = drawn(job_details(make_job(1, result={"outputs": [], "summary": summary})))
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert "source r1 The survey, 2,502 characters, 1 page" in lines
+    assert "source r2 A long page, 400,000 characters, cut from 512,000, from https://a.example/" in " ".join(lines)
+    assert any(line.startswith("left out r3 scan") and "The PDF has no text." in line for line in lines)
+    assert "\x1b.pdf" not in shown
+    assert "result" not in shown

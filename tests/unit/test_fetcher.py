@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import ssl
+import threading
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Sequence
@@ -14,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from core.contracts.errors import AtelierError, ErrorType
+from core.settings import Settings
 from core.web.addresses import PUBLIC_ONLY, Address, place_of
 from core.web.connection import Resolver, SystemResolver
 from core.web.fetcher import Fetched, Fetcher
@@ -172,6 +174,34 @@ async def test_the_system_is_asked_for_names() -> None:
     assert error.type is ErrorType.URL_REFUSED
 
 
+class Hanging(SystemResolver):
+    """Looks up most names for as long as the test lasts."""
+
+    ended = threading.Event()
+
+    @classmethod
+    def _look_up(cls, host: str, port: int) -> list[Any]:
+        if host != "site.example":
+            cls.ended.wait()
+        return [(None, None, None, "", ("127.0.0.1", port))]
+
+
+async def test_look_ups_that_hang_hold_up_no_others(server: WebServer) -> None:
+    """A worker's whole of slots, twice over: those that were given up are looked up all the same."""
+    server.pages["/"] = page("Here")
+    same = fetcher(Hanging())
+    slots = Settings.model_fields["worker_web_slots"].default
+    hanging = [asyncio.create_task(same.get(f"http://s{number}.example/")) for number in range(2 * slots)]
+    await asyncio.sleep(0)  # each of them goes as far as it comes
+    try:
+        assert (await same.get(server.url(host="site.example"))).body == b"Here"
+    finally:
+        Hanging.ended.set()
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+
+
 class Stuck(Resolver):
     """Never answers."""
 
@@ -222,6 +252,16 @@ async def test_a_large_answer_is_refused_before_it_is_read(server: WebServer) ->
     assert await failing(server, then_silent(HEAD + b"content-length: 200001\r\n\r\n")) is ErrorType.URL_TOO_LARGE
     server.pages["/"] = page("x" * 200_000)
     assert len((await fetcher().get(server.url())).body) == 200_000
+
+
+async def test_a_body_is_not_mostly_wrapping(server: WebServer) -> None:
+    for each, taken in ((16, True), (1, False)):
+        piece = f"{each:x}\r\n".encode() + b"x" * each + b"\r\n"
+        server.pages["/"] = CHUNKED + piece * (190_000 // each) + b"0\r\n\r\n"
+        if taken:
+            assert len((await fetcher().get(server.url())).body) == 190_000
+        else:
+            assert (await failure(server.url(), fetcher(max_body_bytes=5_000_000))).type is ErrorType.URL_TOO_LARGE
 
 
 async def test_a_bomb_is_not_inflated(server: WebServer) -> None:
@@ -283,8 +323,10 @@ async def test_a_status_says_whether_to_try_again(server: WebServer) -> None:
         error = await failure(server.url())
         assert (error.type, error.final) == (ErrorType.URL_STATUS, final), status
         assert (error.details, error.retry_after) == ({"status": status}, timedelta(seconds=7))
-    server.pages["/"] = page("No", status=503, retry_after="Wed, 21 Oct 2099 07:28:00 GMT")
-    assert (await failure(server.url())).retry_after is None
+    for untold in ("Wed, 21 Oct 2099 07:28:00 GMT", "3601", "9" * 5_000):
+        server.pages["/"] = page("No", status=503, retry_after=untold)
+        assert (await failure(server.url())).retry_after is None
+        assert (await fetcher().post(server.url(), b"{}", {})).retry_after is None
 
 
 async def test_only_what_can_be_read_is_fetched(server: WebServer) -> None:

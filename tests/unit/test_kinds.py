@@ -11,6 +11,7 @@ import pytest
 from core.contracts.errors import ErrorType
 from core.contracts.files import FileKind, FileReason
 from core.documents.kinds import KINDS, MAX_JSON_NODES, declared_kind, detect
+from core.documents.media_files import LOOKED_AT_ONCE
 from core.documents.refused import FileRefusedError
 from tests.support import files
 from tests.support.files import GOOD
@@ -89,6 +90,10 @@ def test_it_says_both_kinds() -> None:
         (b"1" * 100_000, "application/json", "malformed"),
         (files.png(100_000, 100_000), "image/png", "too_complex"),
         (files.jpeg(60_000, 60_000), "image/jpeg", "too_complex"),
+        (files.webp(b"VP8L", 16_384, 16_384), "image/webp", "too_complex"),
+        (files.webp(b"VP8 ", 16_383, 16_383), "image/webp", "too_complex"),
+        (files.webp(b"VP8X", 100_000, 100_000), "image/webp", "too_complex"),
+        (files.webp(b"VP8 ", 0, 1), "image/webp", "malformed"),
         (files.png(0, 1), "image/png", "malformed"),
         (files.png() + b"<script>", "image/png", "malformed"),
         (files.iso(b"heic", b"pict"), "image/png", "unsupported"),
@@ -111,6 +116,19 @@ def test_text_is_utf_8_or_utf_16_with_its_mark(text: str) -> None:
 
 def test_a_character_may_lie_across_pieces() -> None:
     assert detect(b"a" * 999_999 + "é€".encode(), "text/plain") is FileKind.TEXT
+
+
+def test_pictures_may_be_large() -> None:
+    for chunk in (b"VP8L", b"VP8 ", b"VP8X"):
+        assert detect(files.webp(chunk, 9_000, 11_000), "image/webp") is FileKind.WEBP
+
+
+def test_a_track_may_lie_across_pieces() -> None:
+    for before in range(LOOKED_AT_ONCE - 20, LOOKED_AT_ONCE + 5):
+        tracks = bytes(before) + b"hdlr" + bytes(8) + b"vide"
+        made = files.box(b"ftyp", b"isom") + files.box(b"moov", tracks) + files.box(b"mdat", b"x")
+        assert detect(made, "video/mp4") is FileKind.MP4, before
+        assert refused(made.replace(b"vide", b"text"), "video/mp4") == "malformed"
 
 
 @pytest.mark.parametrize("kind", [FileKind.TEXT, FileKind.PDF, FileKind.PNG, FileKind.MP4])

@@ -2,10 +2,11 @@
 
 import pytest
 
-from core.contracts.documents import ArticleSection
+from core.contracts.documents import ArticleSection, Reference
 from core.contracts.longform import Priority
+from core.documents.citations import source_line
 from core.documents.passages import SourceText, select
-from core.documents.places import cited_pages, citing
+from core.documents.places import cited_headings, cited_pages, citing
 
 SURVEY = """[p. 1]
 
@@ -46,6 +47,62 @@ def test_a_page_is_named_where_the_words_tell_it(paragraphs: list[str], pages: t
 
 def test_a_text_without_pages_names_none() -> None:
     assert cited_pages(["Forty mills stood at the eastern coast."], "Forty mills stood at the eastern coast.") == ()
+
+
+NOTES = """# Tidal mills
+
+Mills stood at the coast for a thousand years.
+
+## Whe\u202eels ##
+
+Oak wheels lasted thirty years before carpenters replaced their paddles.
+
+```python
+# Ponds and sluices: gates fell behind the flood tide
+```
+
+Rents
+-----
+
+   ### The *abbey*
+
+Millers paid rents to the abbey each quarter, in silver pennies.
+"""
+
+
+@pytest.mark.parametrize(
+    ("paragraphs", "headings"),
+    [
+        (["Carpenters replaced the paddles of oak wheels every thirty years [@r1]."], ("Wheels",)),
+        (["Behind the flood tide fell the gates of ponds and sluices [@r1]."], ("Wheels",)),
+        (
+            ["Silver pennies were paid to the abbey by millers.", "Oak wheels lasted thirty years."],
+            ("Wheels", "The *abbey*"),
+        ),
+        (["For a thousand years mills stood at the coast."], ()),
+        (["Nothing of the kind."], ()),
+        ([], ()),
+    ],
+)
+def test_a_heading_is_named_where_the_words_tell_it(paragraphs: list[str], headings: tuple[str, ...]) -> None:
+    assert cited_headings(paragraphs, NOTES, "Tidal  mills") == headings
+
+
+def test_a_text_without_headings_names_none() -> None:
+    text = "Forty mills stood at the eastern coast.\n\n#no heading\n\n" + "#" * 100_000 + " x"
+    # Nor does it take long.
+    text += "\n# " + "# " * 150_000 + "x"
+    assert cited_headings(["Forty mills stood at the eastern coast."], text, "Mills") == ()
+
+
+def test_the_list_of_references_shows_pages_or_headings() -> None:
+    plain = Reference(number=1, source_id="r1", title="Mills")
+    assert source_line(plain.model_copy(update={"places": ("2", "4")})) == "Mills, pp. 2, 4"
+    assert source_line(plain.model_copy(update={"headings": ("Wheels", "Rents\nand dues")})) == (
+        "Mills, § Wheels; Rents and dues"
+    )
+    many = plain.model_copy(update={"headings": tuple("abcdefg")})
+    assert source_line(many) == "Mills, § a; b; c; d; e; …"
 
 
 def test_the_paragraphs_that_cite_a_source() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 import socket
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from core.documents.reader.pdf_operators import operators
 from core.documents.refused import FileRefusedError
 from tests.support import files
 from tests.support.files import docx, pages, paragraph, pdf, shown, stream
+from tests.support.stack import eventually
 
 BOUNDS = Bounds()
 SMALL = replace(STANDARD, memory=400 << 20, cpu_seconds=4, seconds=30.0)
@@ -275,6 +277,54 @@ async def test_a_cancelled_reading_leaves_no_process_and_knew_no_secrets(monkeyp
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not any(process.is_running() for process in started)
+
+
+READING = """
+import asyncio, sys
+from pathlib import Path
+from core.contracts.files import FileKind
+from core.documents.extraction import extract
+asyncio.run(extract(Path(sys.argv[1]), FileKind.TEXT))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no kernel does it")
+async def test_a_reading_ends_with_whoever_asked_for_it(tmp_path: Path) -> None:
+    never = tmp_path / "never ends"
+    os.mkfifo(never)
+    # Open for writing too, so that neither who asks nor the reader waits to open it, and its end never comes.
+    held = os.open(never, os.O_RDWR)
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    who = await asyncio.create_subprocess_exec(sys.executable, "-c", READING, never, env=environment)
+    try:
+        asked = psutil.Process(who.pid)
+        (reader,) = await eventually(lambda: asyncio.to_thread(asked.children), lambda found: len(found) == 1)
+        # Then it waits for its input, and has done all that comes before.
+        await eventually(lambda: asyncio.to_thread(is_confined, reader), bool)
+    finally:
+        who.kill()
+        await who.wait()
+    await eventually(lambda: asyncio.to_thread(is_gone, reader), bool)
+    os.close(held)
+
+
+def is_confined(reader: psutil.Process) -> bool:
+    return Path(f"/proc/{reader.pid}/limits").read_text().count(str(STANDARD.memory)) == 2
+
+
+def is_gone(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+async def test_what_lies_in_the_current_folder_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("pypdf", "lxml", "json", "core"):
+        (tmp_path / f"{module}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise SystemExit(1)\n")
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(await outcome(docx(paragraph("Well.")), FileKind.DOCX), ReadDocument)
+    assert not (tmp_path / "ran").exists()
 
 
 async def test_many_at_once_are_read_and_the_parent_stays_small() -> None:

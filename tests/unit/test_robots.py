@@ -8,7 +8,7 @@ import pytest_asyncio
 from core.contracts.errors import AtelierError, ErrorType
 from core.web.addresses import Place, place_of
 from core.web.fetcher import Fetcher
-from core.web.robots import KEPT_ORIGINS, KEPT_SECONDS, MAX_BYTES, Robots, RobotsFile
+from core.web.robots import KEPT_BYTES, KEPT_ORIGINS, KEPT_SECONDS, MAX_BYTES, Robots, RobotsFile
 from core.web.rules import FetchRules
 from tests.support.web_server import Names, Script, WebServer, page, redirect, then_silent
 
@@ -146,6 +146,14 @@ async def test_it_is_kept_for_some_minutes_and_for_so_many_sites() -> None:
         await rules.check(place_of(f"http://s{number}.example/"))
     await rules.check(first)
     assert len(site.asked) == KEPT_ORIGINS + 3
+
+
+async def test_long_ones_of_many_sites_are_not_all_kept() -> None:
+    site = Site(b"#" * (KEPT_BYTES // 2))
+    rules = Robots("Atelier/1", site.fetch, site.clock)
+    for number in (1, 2, 1, 3, 2, 3, 1):
+        await rules.check(place_of(f"http://s{number}.example/"))
+    assert [url[8] for url in site.asked] == ["1", "2", "3", "1"]
 
 
 async def test_a_hostile_one_is_read_in_linear_time() -> None:

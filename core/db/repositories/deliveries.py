@@ -165,14 +165,18 @@ class TryNote:
 
 _CLAIM = f"""
     UPDATE deliveries d SET claimed_at = now() WHERE id IN (
-        SELECT id FROM deliveries w WHERE state = '{DeliveryState.PENDING}'
+        SELECT id FROM deliveries w WHERE state = '{DeliveryState.PENDING}' AND dispatched_at IS NULL
           AND (claimed_at IS NULL OR claimed_at < now() - CAST(:stale AS interval))
-          AND (dispatched_at IS NULL
-               OR GREATEST(dispatched_at, next_try_at) < now() - CAST(:lost AS interval))
           AND NOT EXISTS (SELECT 1 FROM owners o WHERE o.id = w.owner_id AND o.erasing_at IS NOT NULL)
         ORDER BY id LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED)
     RETURNING id, owner_id, round, tried,
         COALESCE((SELECT j.trace_id FROM jobs j WHERE j.id = d.job_id), '') AS trace_id
+"""
+_FIND_LOST = f"""
+    UPDATE deliveries SET claimed_at = NULL, dispatched_at = NULL WHERE id IN (
+        SELECT id FROM deliveries WHERE state = '{DeliveryState.PENDING}'
+          AND GREATEST(dispatched_at, next_try_at) < now() - CAST(:lost AS interval)
+        FOR NO KEY UPDATE SKIP LOCKED)
 """
 _DUE = f"""
     SELECT d.owner_id, d.hook_id, d.url, d.payload::text AS body, d.tried,
@@ -227,11 +231,17 @@ class DeliveryWorkRepository:
         self._connection = connection
 
     async def claim(self, limit: int, stale: timedelta) -> list[StartingDelivery]:
-        """Take deliveries to start, oldest first, that nobody took, whose taker was not heard of for `stale`, or that
-        Temporal lost."""
-        rows = await self._run(_CLAIM, limit=limit, stale=stale, lost=LOST_AFTER)
+        """Take deliveries to start, oldest first, that nobody took, or whose taker was not heard of for `stale`."""
+        rows = await self._run(_CLAIM, limit=limit, stale=stale)
         found = [StartingDelivery(str(row.id), str(row.owner_id), row.round, row.tried, row.trace_id) for row in rows]
         return sorted(found, key=lambda delivery: delivery.id)
+
+    async def find_lost(self) -> int:
+        """Have those started again that Temporal lost. How many.
+
+        Not with every claim: it looks at all that wait for their receivers, and one that is away has thousands.
+        """
+        return int((await self._run(_FIND_LOST, lost=LOST_AFTER)).rowcount)
 
     async def dispatched(self, delivery: StartingDelivery) -> None:
         """Temporal acknowledged the start."""
@@ -317,9 +327,11 @@ class DeliveryWorkRepository:
         return True
 
     async def drop_old(self) -> int:
-        """Delete deliveries that are older than 30 days. How many."""
+        """Delete deliveries that are older than 30 days, and are not made again just now. How many."""
         dropped = await self._run(
-            "DELETE FROM deliveries WHERE created_at < now() - CAST(:kept AS interval)", kept=KEPT
+            "DELETE FROM deliveries WHERE created_at < now() - CAST(:kept AS interval) "
+            f"AND state <> '{DeliveryState.PENDING}'",
+            kept=KEPT,
         )
         return int(dropped.rowcount)
 

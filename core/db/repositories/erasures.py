@@ -18,6 +18,7 @@ from core.contracts.base import Json
 from core.contracts.errors import AtelierError, ErrorType
 from core.contracts.jobs import ALIVE, JobStatus
 from core.contracts.names import JobAddress
+from core.contracts.webhooks import delivery_workflow
 from core.db.repositories.accounts import leave_an_admin
 from core.db.repositories.events import one_of
 from core.db.repositories.reservations import HELD
@@ -52,6 +53,14 @@ class KnownJob:
 
     address: JobAddress
     lately: bool
+
+
+@dataclass(frozen=True)
+class KnownDelivery:
+    """A delivery whose workflow may run. `starting`: it is being started now."""
+
+    workflow: str
+    starting: bool
 
 
 class StillAliveError(Exception):
@@ -112,6 +121,8 @@ _OPENED_SINCE = "SELECT EXISTS (SELECT 1 FROM attempts WHERE job_id = ANY(CAST(:
 _KEPT = """
     SELECT (SELECT count(*) FROM api_keys WHERE owner_id = :owner_id) AS keys,
            (SELECT count(*) FROM sessions WHERE owner_id = :owner_id) AS logins,
+           (SELECT count(*) FROM uploads WHERE owner_id = :owner_id) AS uploads,
+           (SELECT count(*) FROM webhooks WHERE owner_id = :owner_id) AS hooks,
            (SELECT count(*) FROM attempts WHERE owner_id = :owner_id) AS calls_kept,
            (SELECT COALESCE(sum(spent_usd), 0) FROM spending WHERE owner_id = :owner_id) AS usd_kept
 """
@@ -234,6 +245,20 @@ class ErasureWorkRepository:
             lately=lately,
         )
         return [KnownJob(JobAddress(row.pipeline, str(row.id)), row.lately) for row in rows]
+
+    async def deliveries(self, claim: Claim, lately: timedelta, stale: timedelta) -> list[KnownDelivery]:
+        """Those that have not ended or did so `lately`. Who took one to start it does so before the claim is `stale`;
+        no other is taken any more."""
+        rows = await self._run(
+            "SELECT id, round, state = 'pending' AND claimed_at > now() - CAST(:stale AS interval) "
+            "AND (dispatched_at IS NULL OR dispatched_at < claimed_at) AS starting FROM deliveries "
+            "WHERE owner_id = :owner_id AND (state = 'pending' OR ended_at > now() - CAST(:lately AS interval)) "
+            "ORDER BY id",
+            owner_id=claim.owner_id,
+            lately=lately,
+            stale=stale,
+        )
+        return [KnownDelivery(delivery_workflow(str(row.id), row.round), bool(row.starting)) for row in rows]
 
     async def delete_jobs(self, claim: Claim, limit: int) -> int:
         """Delete some jobs with all that was made for them, and note it; what is held for their calls is spent.

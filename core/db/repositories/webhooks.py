@@ -66,6 +66,7 @@ _CHANGE = f"""
         disabled_because = CASE WHEN :active THEN NULL ELSE disabled_because END
     WHERE id = :id AND owner_id = :owner_id RETURNING {_COLUMNS}
 """
+_SIGNS = "secret, CASE WHEN previous_until > now() THEN previous_until END AS previous_until"
 _ROTATED = """secret = :secret, previous_secret = secret, previous_until = now() + CAST(:both AS interval)"""
 _TEST = f"""
     WITH told AS (
@@ -181,7 +182,7 @@ class WebhookRepository:
         row = (
             await self._run(
                 "INSERT INTO signing_secrets AS s (owner_id, secret) VALUES (:owner_id, :secret) "
-                "ON CONFLICT (owner_id) DO UPDATE SET secret = s.secret RETURNING secret, previous_until",
+                f"ON CONFLICT (owner_id) DO UPDATE SET secret = s.secret RETURNING {_SIGNS}",
                 secret=new_secret(),
             )
         ).one()
@@ -192,7 +193,7 @@ class WebhookRepository:
         await self.signing_secret()
         row = (
             await self._run(
-                f"UPDATE signing_secrets SET {_ROTATED} WHERE owner_id = :owner_id RETURNING secret, previous_until",
+                f"UPDATE signing_secrets SET {_ROTATED} WHERE owner_id = :owner_id RETURNING {_SIGNS}",
                 secret=new_secret(),
                 both=BOTH_VALID,
             )

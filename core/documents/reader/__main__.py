@@ -5,10 +5,12 @@ The order is JSON: the kind, what to do, and the bounds (`core.documents.extract
 write files, open connections or start programs; what is left is for its parent to end.
 """
 
+import ctypes
 import json
 import os
 import platform
 import resource
+import signal
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -18,6 +20,8 @@ from core.contracts.files import FileKind, FileReason
 from core.documents.reader.found import Bounds, Found, Unreadable
 
 MAX_TITLE = 300
+_PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal that a process gets when the thread that started it ends."""
 _TOLD = ("title", "byline", "site", "pages_without_text")
 _COMPLEX = "Reading the file takes too much {}. Send a simpler one, or the parts that matter."
 # Of Python's audit events. Parsers in C raise none, but lxml is told to stay off the network by each of its parsers.
@@ -38,11 +42,13 @@ def main() -> int:
 
 def _answer(order: dict[str, Any]) -> dict[str, Any]:
     try:
+        _end_with(int(order["parent"]))
         _confine(int(order["memory"]), int(order["cpu_seconds"]))
         found = _reader(order)(_input(), Bounds(**order["bounds"]))
     except Unreadable as refused:
         return _refused(refused.reason, refused.message)
-    except MemoryError:
+    except (MemoryError, ImportError):
+        # Code takes room too: where there is none left, a parser cannot be imported.
         return _refused(FileReason.TOO_COMPLEX, _COMPLEX.format("memory"))
     except RecursionError:
         return _refused(FileReason.TOO_COMPLEX, _COMPLEX.format("depth"))
@@ -85,6 +91,18 @@ def _reader(order: dict[str, Any]) -> Callable[[bytes, Bounds], Found]:
 
         return markup.read_markdown if kind is FileKind.MARKDOWN else markup.read_text
     raise Unreadable(FileReason.UNSUPPORTED, "There is no text to read in such a file.")
+
+
+def _end_with(parent: int) -> None:
+    """See that the kernel ends this process with its parent, which may be killed before it can do so itself.
+
+    Linux only: elsewhere the limit of processor time ends it.
+    """
+    if platform.system() != "Linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _confine(memory: int, cpu_seconds: int) -> None:
