@@ -6,6 +6,7 @@ from core.contracts.jobs import (
     Begun,
     FinishJob,
     JobActivities,
+    Remind,
     SetStatus,
     StepRequest,
     StoreAnswer,
@@ -32,6 +33,12 @@ class Jobs(JobActivities):
         """Idempotent by (job, run, change)."""
         async with self._database.transaction() as connection:
             await RunRepository(connection).set_status(request)
+
+    @implements(JobActivities.remind)
+    async def remind(self, request: Remind) -> None:
+        """Idempotent by (job, run, change)."""
+        async with self._database.transaction() as connection:
+            await RunRepository(connection).remind(request)
 
     @implements(JobActivities.read_answer)
     async def read_answer(self, request: StepRequest) -> StoredAnswer:

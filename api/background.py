@@ -40,8 +40,9 @@ class Background:
         self._settings = settings
         self._database = database
         self._store = store
-        review_seconds = max(1, round(settings.review_expiry_days * 86_400))
-        self._starter = Starter(database, temporal, review_seconds=review_seconds)
+        self._starter = Starter(
+            database, temporal, review_seconds=settings.review_seconds, remind_seconds=settings.remind_seconds
+        )
         grace = timedelta(seconds=settings.cancel_grace_seconds)
         schedule = Schedule(
             first=settings.webhook_first_retry_seconds,

@@ -27,6 +27,7 @@ from core.db.repositories.accounts import AccountRepository
 from core.db.repositories.artifacts import ArtifactRepository
 from core.db.repositories.audit import Act, AuditLog, AuditRepository
 from core.db.repositories.budgets import BudgetRepository
+from core.db.repositories.charters import CharterRepository
 from core.db.repositories.deliveries import DeliveryRepository
 from core.db.repositories.documents import DocumentRepository
 from core.db.repositories.erasures import ErasureRepository
@@ -35,6 +36,7 @@ from core.db.repositories.identities import Caller, IdentityRepository
 from core.db.repositories.jobs import JobRepository
 from core.db.repositories.keys import KeyRepository
 from core.db.repositories.logins import LoginRepository
+from core.db.repositories.owned_sessions import ScopingRepository
 from core.db.repositories.steps import AnswersRepository
 from core.db.repositories.uploads import UploadRepository
 from core.db.repositories.usage import UsageRepository
@@ -225,6 +227,16 @@ class Session:
     def documents(self) -> DocumentRepository:
         """The documents."""
         return DocumentRepository(self.connection, self.owner.id)
+
+    @property
+    def scoping(self) -> ScopingRepository:
+        """The scoping sessions."""
+        return ScopingRepository(self.connection, self.owner.id)
+
+    @property
+    def charters(self) -> CharterRepository:
+        """The charters that they end in."""
+        return CharterRepository(self.connection, self.owner.id)
 
     @property
     def answers(self) -> AnswersRepository:

@@ -12,11 +12,10 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.histories import CALL_TIMEOUT, delete_history
 from api.starter import CLAIM_STALE as START_STALE
 from core.artifacts.store import ArtifactStore
 from core.contracts.errors import AtelierError, ErrorType
@@ -32,7 +31,6 @@ CLAIM_STALE = timedelta(seconds=10)
 """A process that was not heard of for so long was killed, and another goes on."""
 LATELY = timedelta(minutes=1)
 """Of a job that ended so shortly before its account, the workflow may not have closed, or not be listed."""
-CALL_TIMEOUT = timedelta(seconds=5)
 CALLS_AT_ONCE = 20
 PAUSE_SECONDS = 0.25
 """Between two looks while somebody waits for the answer. Temporal takes a moment to delete a history."""
@@ -168,7 +166,7 @@ class Erasure:
         named = {workflow for workflow, _ in listed}
         known = {workflow_id(*job.address) for job in jobs} | lately
         unlisted = [(workflow, "") for workflow in sorted(known - named)]
-        found = sum(await self._each(claim, [self._delete(*run) for run in [*listed, *unlisted]]))
+        found = sum(await self._each(claim, [delete_history(self._temporal, *run) for run in [*listed, *unlisted]]))
         if found:
             async with self._database.statement() as connection:
                 await ErasureWorkRepository(connection).at_least(claim, {"histories": found})
@@ -192,19 +190,6 @@ class Erasure:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
         return False
-
-    async def _delete(self, workflow: str, run: str) -> bool:
-        """Have Temporal delete a history, in its own time. False: it knows of none."""
-        request = DeleteWorkflowExecutionRequest(
-            namespace=self._temporal.namespace, workflow_execution=WorkflowExecution(workflow_id=workflow, run_id=run)
-        )
-        try:
-            await self._temporal.workflow_service.delete_workflow_execution(request, timeout=CALL_TIMEOUT)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
-            return False
-        return True
 
     async def _each(self, claim: Claim, calls: Iterable[Coroutine[Any, Any, bool]]) -> list[bool]:
         """The answers to calls of Temporal, some at once; the claim is kept meanwhile."""

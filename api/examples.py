@@ -240,6 +240,10 @@ _DETAILS: dict[ErrorType, tuple[str, Example]] = {
         "20 of your jobs run or are to start, and 20 may at once. Try again when one has ended, or cancel one.",
         {"details": {"limit": 20, "running": 20}},
     ),
+    ErrorType.STAGE_RUNNING: (
+        "A model works on another session of yours, and only one may at a time. Say it again in a moment.",
+        {"details": {"session_id": JOB_ID}},
+    ),
     ErrorType.REQUEST_TIMEOUT: ("The body did not arrive within 20 seconds. Send it again.", {}),
     ErrorType.ADMIN_NEEDED: ("Only an admin may do this.", {}),
     ErrorType.TOOK_TOO_LONG: ("The answer did not begin within 60 seconds. Try again in a moment.", {}),

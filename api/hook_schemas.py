@@ -16,7 +16,14 @@ from core.db.repositories.webhooks import HookRecord, SecretRecord
 from core.settings import Settings
 from core.web.addresses import Allowed, place_of
 
-ChosenEvent = Literal[HookEvent.COMPLETED, HookEvent.FAILED, HookEvent.CANCELLED, HookEvent.WAITING, HookEvent.DISABLED]
+ChosenEvent = Literal[
+    HookEvent.COMPLETED,
+    HookEvent.FAILED,
+    HookEvent.CANCELLED,
+    HookEvent.WAITING,
+    HookEvent.REMINDER,
+    HookEvent.DISABLED,
+]
 
 
 def _distinct(events: tuple[ChosenEvent, ...]) -> tuple[ChosenEvent, ...]:
@@ -27,6 +34,7 @@ Events = Annotated[tuple[ChosenEvent, ...], Field(min_length=1, max_length=20), 
 Description = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 _TELLS = (
     "Which events it is told of; the same one twice counts once. `job.waiting`: a job waits for a person or a budget. "
+    "`job.reminder`: it has waited for a person for long, and gives up when `waiting_for.expires_at` says. "
     "`webhook.disabled`: another of your webhooks was disabled."
 )
 

@@ -17,6 +17,15 @@ from api.hook_schemas import HookPatch, HookRequest
 from api.money_schemas import BudgetRaise, MonthlyBudget
 from api.people_schemas import KeyRequest, LoginRequest, MePatch, PasswordChange, RefreshRequest, Registration
 from api.schemas import EventView, JobPatch, JobSubmission, Problem
+from api.session_schemas import (
+    ContradictionWord,
+    FollowUpAnswers,
+    QuestionSkip,
+    SessionCreation,
+    SessionPatch,
+    StageAnswers,
+    StageReopening,
+)
 from api.upload_schemas import UploadRequest
 from core.contracts.errors import ERRORS, ErrorType
 from core.contracts.outlines import OutlineEdit
@@ -40,6 +49,7 @@ TAGS = [
     {"name": "jobs", "description": "Submit work, see how far it is, steer it."},
     {"name": "outline", "description": "The plan of a long document, reviewed by you before a section is written."},
     {"name": "documents", "description": "What was written: its versions, what changed between them, and new ones."},
+    {"name": "sessions", "description": "Scope a project: answer five stages of questions, and get its charter."},
     {"name": "events", "description": "What happens in a job, as server-sent events."},
     {"name": "budgets", "description": "What may be spent: no call is made that could pass it."},
     {"name": "usage", "description": "What is asked of models and what it costs, before and after."},
@@ -71,6 +81,13 @@ _BODIES: tuple[type[BaseModel], ...] = (
     HookRequest,
     HookPatch,
     UploadRequest,
+    SessionCreation,
+    SessionPatch,
+    StageAnswers,
+    FollowUpAnswers,
+    QuestionSkip,
+    StageReopening,
+    ContradictionWord,
 )
 OPEN_TAGS = frozenset({"auth", "health"})
 """Of the routes that need no credentials."""

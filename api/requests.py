@@ -17,6 +17,7 @@ NAME_LIMIT, MESSAGE_LIMIT = 100, 500
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _JSON_TYPE = re.compile(r"application/(?:json|[a-z0-9.+-]+\+json)\s*(?:;\s*charset=\"?utf-?8\"?\s*)?", re.IGNORECASE)
 
+_PATH_NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 """All of these fit a Postgres integer."""
 
@@ -170,6 +171,13 @@ def path_id(value: str, thing: str) -> str:
     if not _UUID.fullmatch(value):
         raise AtelierError(ErrorType.NOT_FOUND, f"There is no {thing} {value[:NAME_LIMIT]!r}.")
     return value.lower()
+
+
+def path_name(value: str, thing: str) -> str:
+    """A name of ours out of a path: what cannot be one is not found."""
+    if not _PATH_NAME.fullmatch(value):
+        raise AtelierError(ErrorType.NOT_FOUND, f"There is no {thing} {value[:NAME_LIMIT]!r}.")
+    return value
 
 
 def path_number(value: str, thing: str) -> int:

@@ -62,7 +62,7 @@ async def submit(session: Session, change: Change, idempotency_key: str | None) 
         if isinstance(asked, JobRecord):
             give_back()
             return accepted(asked)
-        return await insert(session, asked, give_back)
+        return accepted(await insert(session, asked, give_back))
 
 
 async def _asked(

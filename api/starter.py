@@ -47,17 +47,23 @@ log = structlog.get_logger()
 class Starter:
     """One path from an accepted row to a running workflow. Several may run side by side: rows are claimed."""
 
-    def __init__(self, database: Database, temporal: Client, *, review_seconds: int = REVIEW_SECONDS) -> None:
-        """`review_seconds`: how long the jobs that it starts wait for a person."""
+    def __init__(
+        self, database: Database, temporal: Client, *, review_seconds: int = REVIEW_SECONDS, remind_seconds: int = 0
+    ) -> None:
+        """`review_seconds`: how long the jobs that it starts wait for a person, who is reminded `remind_seconds`
+        before."""
         self._database = database
         self._temporal = temporal
         self._review_seconds = review_seconds
+        self._remind_seconds = remind_seconds
 
     async def sweep(self) -> None:
         """Start what is to be started, until nothing is left; then deliver what people asked for."""
         while True:
             async with self._database.transaction() as connection:
-                requests = await RunRepository(connection).claim(BATCH, CLAIM_STALE, self._review_seconds)
+                requests = await RunRepository(connection).claim(
+                    BATCH, CLAIM_STALE, self._review_seconds, self._remind_seconds
+                )
             results = await asyncio.gather(*(self._start(request) for request in requests))
             if not all(results):
                 raise AtelierError(ErrorType.TEMPORAL_UNAVAILABLE, "Temporal is away; accepted jobs wait for it.")
@@ -140,7 +146,8 @@ class Starter:
             if wish.cancel:
                 await handle.cancel(rpc_timeout=CALL_TIMEOUT)
         except RPCError as error:
-            # It ended meanwhile, or is gone: nobody is left to be told, and the reconciler closes the row.
+            # It ended meanwhile, or is gone: nobody is left to be told, and the reconciler closes the row. Or it
+            # continued as new: the workflow that goes on with it reads the wish when it begins.
             return error.status is RPCStatusCode.NOT_FOUND
         except RuntimeError:
             return False

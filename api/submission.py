@@ -56,8 +56,8 @@ def checked_submission(deps: Deps, submission: JobSubmission) -> Checked:
     return Checked(pipeline, checked, models, pipeline.estimate(checked))
 
 
-async def submit(session: Session, submission: JobSubmission, idempotency_key: str | None) -> Response:
-    """Accept a job and answer with it.
+async def submit(session: Session, submission: JobSubmission, idempotency_key: str | None) -> JobRecord:
+    """Accept a job.
 
     Raises what `checked_submission` and `accept` do, and `INVALID_REQUEST` for an upload that cannot be used.
     """
@@ -70,7 +70,7 @@ async def submit(session: Session, submission: JobSubmission, idempotency_key: s
             # Before the uploads are looked at: one may have been deleted since the job was accepted.
             known = await session.jobs.repeated(idempotency_key, body_sha256)
             if known is not None:
-                return accepted(known)
+                return known
         uploads = await _uploads(session, referred)
     prepared = asked.pipeline.prepare(asked.input, session.owner.id, uploads)
     job = NewJob(
@@ -161,8 +161,8 @@ def known_pipeline(name: str, *, to_submit: bool = False) -> Pipeline:
     return known[name]
 
 
-async def accept(session: Session, job: NewJob) -> Response:
-    """Count a job, put its attachments into the store, insert it, and answer with it.
+async def accept(session: Session, job: NewJob) -> JobRecord:
+    """Count a job, put its attachments into the store, and insert it.
 
     Raises `TOO_MANY_REQUESTS`, `TOO_MANY_JOBS`, `STORE_UNAVAILABLE`, `IDEMPOTENCY_MISMATCH`.
     """
@@ -170,7 +170,7 @@ async def accept(session: Session, job: NewJob) -> Response:
         # What was accepted is answered again, and not counted, even to a user who has used up everything.
         known = await session.jobs.repeated(job.idempotency_key, job.body_sha256)
         if known is not None:
-            return accepted(known)
+            return known
     async with counted(session, job.attachments) as give_back:
         return await insert(session, job, give_back)
 
@@ -209,8 +209,8 @@ async def counted(session: Session, attachments: Sequence[Attachment] = ()) -> A
         yield give_back
 
 
-async def insert(session: Session, job: NewJob, give_back: GiveBack) -> Response:
-    """Insert a job that is `counted`, and answer with it. Raises `TOO_MANY_JOBS`, `IDEMPOTENCY_MISMATCH`."""
+async def insert(session: Session, job: NewJob, give_back: GiveBack) -> JobRecord:
+    """Insert a job that is `counted`. Raises `TOO_MANY_JOBS`, `IDEMPOTENCY_MISMATCH`."""
     job = replace(job, trace_id=session.request.scope["state"]["trace_id"])
     record, new = await session.jobs.submit(job, at_once=session.deps.limiter.jobs_at_once(session.owner))
     if job.parent_job is None:  # a child's path names what it is about
@@ -220,7 +220,7 @@ async def insert(session: Session, job: NewJob, give_back: GiveBack) -> Response
     elif not session.deps.events.listening:
         # Else Postgres tells this process too, and being woken twice would cost the starter a second look.
         session.then.append(session.deps.wake)
-    return accepted(record)
+    return record
 
 
 def accepted(job: JobRecord) -> Response:

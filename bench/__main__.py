@@ -25,6 +25,7 @@ from bench import (
     longform,
     people,
     rest,
+    scoping,
     steps,
     streaming,
     throughput,
@@ -45,6 +46,7 @@ BENCHMARKS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
     "pressure": rest.pressure,
     "people": people.run,
     "guesses": people.guesses,
+    "scoping": scoping.run,
     "uploads": uploads.run,
     "death": death.run,
 }

@@ -29,11 +29,12 @@ _LENGTH = b"\r\ncontent-length: "
 
 @dataclass(frozen=True)
 class Sent:
-    """One request of a plan; plans go round theirs."""
+    """One request of a plan; plans go round theirs. `token`: of whoever asks, if not the machine's owner."""
 
     method: str
     path: str
     body: Json | None = None
+    token: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ class Measured:
 
 def _text(request: Sent, token: str) -> str:
     body = "" if request.body is None else json.dumps(request.body)
-    head = [f"{request.method} {request.path} HTTP/1.1", "host: 127.0.0.1", f"authorization: Bearer {token}"]
+    bearer = request.token or token
+    head = [f"{request.method} {request.path} HTTP/1.1", "host: 127.0.0.1", f"authorization: Bearer {bearer}"]
     if body:
         head += ["content-type: application/json", f"content-length: {len(body.encode())}"]
     return "\r\n".join(head) + "\r\n\r\n" + body

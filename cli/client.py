@@ -138,6 +138,10 @@ class Api:
         """Files that were brought, newest first, over as many pages as it takes."""
         return self.pages("/v1/uploads", limit)
 
+    def sessions(self, limit: int, status: str | None = None) -> Iterator[Json]:
+        """Scoping sessions, newest first, over as many pages as it takes."""
+        return self.pages("/v1/sessions", limit, {"status": status} if status else {})
+
     def pages(self, path: str, limit: int, filters: dict[str, str] | None = None) -> Iterator[Json]:
         """The items of a list, over as many pages as it takes."""
         asked: dict[str, str | int] = {**(filters or {})}
@@ -161,6 +165,10 @@ class Api:
     def resolve_document(self, given: str) -> str:
         """The same for a document."""
         return _resolve(given, "document", self.documents, "A longform job that completed makes one.")
+
+    def resolve_session(self, given: str) -> str:
+        """The same for a scoping session."""
+        return _resolve(given, "session", self.sessions, "atelier scope")
 
     def resolve_upload(self, given: str) -> str:
         """The same for an upload."""

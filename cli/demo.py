@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.client import Api, Json
+from cli.demo_scoping import play, read_script
 from cli.errors import CliError
 from cli.figures import score_text, size
 from cli.home import HomeLock, Serving, load_settings, read_credentials
@@ -45,26 +47,52 @@ _TICK = 0.1  # seconds
 _GOES_ON = "The job is kept: `atelier up` goes on with it where it stopped."
 
 
-def run_demo(topic: str | None, words: int, out: Path | None) -> None:
-    """Start everything quietly (or use the `atelier up` that runs), do one job, download its files, stop. CliError.
+Aborted = Callable[[], CliError | None]
+"""Whether to give up, and with which error."""
+Show = Callable[[Console, Api, Aborted], None]
+"""What a demo does with an Atelier that runs."""
 
-    Without a topic it writes about lighthouses, from a source that is made for it.
+
+def longform_demo(topic: str | None, words: int, out: Path | None) -> None:
+    """One article. Without a topic it is about lighthouses, from a source that is made for it. Raises CliError."""
+    body = _body(topic, words)
+
+    def show(console: Console, api: Api, aborted: Aborted) -> None:
+        _show_files(console, api, watch_job(console, api.access, api.submit(body), aborted), out)
+
+    run_demo(show, "The job goes on: `atelier watch last`.", _GOES_ON)
+
+
+def scoping_demo(answers: Path | None, out: Path | None) -> None:
+    """One session, from a file of answers or from the demo's own. Raises CliError."""
+    script = read_script(answers)
+    later = "The session is kept: `atelier scope --continue` goes on with it"
+    run_demo(
+        lambda console, api, aborted: play(console, api, script, out, aborted),
+        f"{later}.",
+        f"{later} with `atelier up`.",
+    )
+
+
+def run_demo(show: Show, goes_on: str, kept: str) -> None:
+    """Start everything quietly (or use the `atelier up` that runs), show something, stop. Raises CliError.
+
+    What to say when it is broken off: `goes_on` where Atelier runs on, `kept` where it stops too.
     """
     settings = load_settings()
     console = SteadyConsole()
-    body = _body(topic, words)
     with StopSignals() as signals:
         lock = HomeLock(settings.atelier_home)
         serving = take_turn(lock, signals.asked, lambda text: say(console, text, "dim"))
         if serving:
-            _use_running(console, lock.home, serving, body, out, signals)
+            _use_running(console, lock.home, serving, show, goes_on, signals)
             return
         try:
             if not default_chain(settings):
                 raise CliError(
                     "No model is configured.", "Set ANTHROPIC_API_KEY, GEMINI_API_KEY or OLLAMA_URL, or SIMULATOR=true."
                 )
-            _Demo(console, settings, signals).run(body, out)
+            _Demo(console, settings, signals, kept).run(show)
         finally:
             lock.release()
 
@@ -86,7 +114,7 @@ def _body(topic: str | None, words: int) -> Json:
 
 
 def _use_running(
-    console: Console, home: Path, serving: Serving, body: Json, out: Path | None, signals: StopSignals
+    console: Console, home: Path, serving: Serving, show: Show, goes_on: str, signals: StopSignals
 ) -> None:
     access = read_credentials(home)
     if access is None:
@@ -94,21 +122,17 @@ def _use_running(
     say(console, f"Using the Atelier that runs at {serving.url}.", "dim")
 
     def aborted() -> CliError | None:
-        return (
-            CliError("No longer watched.", "The job goes on: `atelier watch last`.", code=INTERRUPTED)
-            if (signals.asked())
-            else None
-        )
+        return CliError("No longer watched.", goes_on, code=INTERRUPTED) if signals.asked() else None
 
     with Api(access) as api:
-        _show_files(console, api, watch_job(console, access, api.submit(body), aborted), out)
+        show(console, api, aborted)
 
 
 class _Demo:
     """A supervisor of this command's own, looked after by a thread while the main one shows the job."""
 
-    def __init__(self, console: Console, settings: Settings, signals: StopSignals) -> None:
-        self._console, self._settings, self._signals = console, settings, signals
+    def __init__(self, console: Console, settings: Settings, signals: StopSignals, kept: str) -> None:
+        self._console, self._settings, self._signals, self._kept = console, settings, signals, kept
         self._status = console.status("Starting") if is_live(console) else None
         self._failure: CliError | None = None
         self._over = threading.Event()
@@ -120,7 +144,7 @@ class _Demo:
             stopping=signals.asked,
         )
 
-    def run(self, body: Json, out: Path | None) -> None:
+    def run(self, show: Show) -> None:
         """The whole demo."""
         began = time.monotonic()
         keeper = threading.Thread(target=self._keep, name="supervisor", daemon=True)
@@ -129,10 +153,8 @@ class _Demo:
             keeper.start()
             say(self._console, f"Started in {time.monotonic() - began:.1f} s.", "dim")
             _say_models(self._console, self._settings)
-            access = self._supervisor.access
-            with Api(access) as api:
-                job = watch_job(self._console, access, api.submit(body), self._aborted)
-                _show_files(self._console, api, job, out)
+            with Api(self._supervisor.access) as api:
+                show(self._console, api, self._aborted)
         except (EmbeddedError, OSError) as error:
             raise CliError(f"Atelier cannot run here: {error}") from None
         except (Stopped, KeyboardInterrupt):
@@ -170,7 +192,7 @@ class _Demo:
 
     def _aborted(self) -> CliError | None:
         if self._signals.asked():
-            return CliError("Stopped.", _GOES_ON, code=INTERRUPTED)
+            return CliError("Stopped.", self._kept, code=INTERRUPTED)
         return self._failure
 
 

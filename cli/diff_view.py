@@ -11,8 +11,8 @@ from rich.text import Text
 from cli.client import Json
 from cli.terminal import visible
 
-_MARKS = {"same": "=", "changed": "~", "added": "+", "removed": "-"}
-_STYLES = {"same": "dim", "changed": "yellow", "added": "green", "removed": "red"}
+MARKS = {"same": "=", "changed": "~", "added": "+", "removed": "-"}
+STYLES = {"same": "dim", "changed": "yellow", "added": "green", "removed": "red"}
 _INSERT, _DELETE = "insert", "delete"
 CONTEXT = 12
 """Words of an unchanged passage that are shown at either side of a change."""
@@ -22,7 +22,7 @@ def diff_lines(diff: Json, before: int, after: int, *, full: bool) -> str:
     """The comparison as plain text."""
     lines = [f"version {before} -> {after}{_whole(diff)}"]
     for section in diff["sections"]:
-        lines.append(f"{_MARKS.get(section['status'], '?')} {_id(section)} {_title(section)} ({_facts(section)})")
+        lines.append(f"{MARKS.get(section['status'], '?')} {_id(section)} {_title(section)} ({_facts(section)})")
         if text := "".join(_plain(op, text) for op, text in _pieces(section, full)).strip():
             lines += ["", text, ""]
     return "\n".join(lines).rstrip() + "\n"
@@ -33,8 +33,8 @@ def diff_text(diff: Json, before: int, after: int, width: int, *, full: bool) ->
     lines: list[RenderableType] = [Text(f"version {before} → {after}{_whole(diff)}", "dim")]
     for section in diff["sections"]:
         status = str(section["status"])
-        style = _STYLES.get(status, "")
-        head = Text().append(f"{_MARKS.get(status, '?')} {_id(section):<4}", style)
+        style = STYLES.get(status, "")
+        head = Text().append(f"{MARKS.get(status, '?')} {_id(section):<4}", style)
         head.append(visible(_title(section)), "dim" if status == "same" else "bold")
         lines.append(head.append(f"  {_facts(section)}", "dim"))
         text = Text()
@@ -49,7 +49,7 @@ def diff_text(diff: Json, before: int, after: int, width: int, *, full: bool) ->
 def _whole(diff: Json) -> str:
     """`: 1 changed, 4 same; words: 120 in, 98 out; references changed`."""
     summary = diff.get("summary") or {}
-    counts = [f"{summary[name]} {name}" for name in (*_MARKS, "moved") if summary.get(name)]
+    counts = [f"{summary[name]} {name}" for name in (*MARKS, "moved") if summary.get(name)]
     words = f"words: {summary.get('words_inserted', 0)} in, {summary.get('words_deleted', 0)} out"
     others = [f"{name} changed" for name in ("title", "thesis", "references") if diff.get(f"{name}_changed")]
     return f": {'; '.join((', '.join(counts) or 'no sections', words, *others))}"

@@ -65,3 +65,8 @@ def plain(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name.replace('_', ' ')}: {plain(inner)}" for name, inner in value.items())
     return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+
+
+def counted(count: int, thing: str) -> str:
+    """`1 question`, `2 questions`."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

@@ -23,6 +23,7 @@ class HookEvent(StrEnum):
     FAILED = "job.failed"
     CANCELLED = "job.cancelled"
     WAITING = "job.waiting"
+    REMINDER = "job.reminder"
     DISABLED = "webhook.disabled"
 
 

@@ -20,12 +20,14 @@ _HINTS = {
     "not_found": "`atelier jobs` lists what there is.",
     "invalid_state": "`atelier show ID` says where the job stands.",
     "quota_exceeded": "`atelier uploads delete ID` makes room.",
+    "stage_running": "Another session of yours is at work; `atelier sessions` lists them.",
     "price_unknown": "`atelier providers` lists the models whose price is known.",
     "idempotency_mismatch": "Use another --idempotency-key, or send what was sent the first time.",
     "database_unavailable": "Try again in a moment.",
     "store_unavailable": "Try again in a moment.",
     "temporal_unavailable": "Try again in a moment.",
 }
+_SESSION = "`atelier sessions show ID` says where the session stands."
 _BY_PATH = {
     "not_found": (
         ("/outline", "`atelier show ID` says where the job stands."),
@@ -34,9 +36,17 @@ _BY_PATH = {
         ("/v1/uploads", "`atelier uploads` lists what there is."),
         ("/v1/hooks", "`atelier hooks` lists what there is."),
         ("/v1/deliveries", "`atelier hooks deliveries ID` lists what went to a webhook."),
+        ("/charter", _SESSION),
+        ("/v1/sessions", "`atelier sessions` lists what there is."),
         ("/v1/admin", "`atelier admin accounts` and `atelier admin providers` list what there is."),
     ),
-    "invalid_state": (("/v1/admin", ""), ("/v1/me", ""), ("/v1/uploads", ""), ("/v1/deliveries", "")),
+    "invalid_state": (
+        ("/v1/admin", ""),
+        ("/v1/me", ""),
+        ("/v1/uploads", ""),
+        ("/v1/deliveries", ""),
+        ("/v1/sessions", _SESSION),
+    ),
 }
 """Hints by a part of the path, before those of above."""
 

@@ -11,6 +11,8 @@ from cli.admin_commands import admin
 from cli.errors import CliError
 from cli.hook_commands import hooks
 from cli.outline_commands import outline
+from cli.scope_commands import COMMANDS as SCOPE_COMMANDS
+from cli.scope_commands import sessions
 from cli.upload_commands import COMMANDS as UPLOAD_COMMANDS
 from cli.upload_commands import uploads
 
@@ -24,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _START, _WORK, _DOCUMENTS, _COSTS, _PEOPLE = "Start", "Jobs", "Documents", "Costs", "People"
+_SCOPING = "Scoping"
 
 
 @app.command(rich_help_panel=_START)
@@ -41,17 +44,23 @@ def up(
 
 @app.command(rich_help_panel=_START)
 def demo(
-    pipeline: Annotated[str, typer.Argument(help="What to show: longform.")] = "longform",
-    topic: Annotated[str | None, typer.Option(help="What to write about. \\[default: lighthouses]")] = None,
-    words: Annotated[int | None, typer.Option(help="How long. \\[default: 1200]")] = None,
+    pipeline: Annotated[str, typer.Argument(help="What to show: longform or scoping.")] = "longform",
+    topic: Annotated[str | None, typer.Option(help="longform: what to write about. \\[default: lighthouses]")] = None,
+    words: Annotated[int | None, typer.Option(help="longform: how long. \\[default: 1200]")] = None,
+    answers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="scoping: what is said in the session. \\[default: its own]")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the files. \\[default: atelier-output/TITLE]")] = None,
 ) -> None:
-    """Make one article, from nothing to its files: starts everything, runs one job, downloads it, stops everything."""
-    if pipeline != "longform":
-        raise CliError(f"There is no demo of {pipeline!r}.", "atelier demo longform")
-    from cli.demo import WORDS, run_demo
+    """Make one article, or one charter, from nothing to its files: starts everything, runs one job, stops it all."""
+    from cli.demo import WORDS, longform_demo, scoping_demo
 
-    run_demo(topic, words or WORDS, out)
+    if pipeline == "longform":
+        longform_demo(topic, words or WORDS, out)
+    elif pipeline == "scoping":
+        scoping_demo(answers, out)
+    else:
+        raise CliError(f"There is no demo of {pipeline!r}.", "atelier demo longform, or: atelier demo scoping")
 
 
 for command in commands.COMMANDS:
@@ -61,6 +70,9 @@ app.add_typer(hooks, rich_help_panel=_WORK)
 for upload_command in UPLOAD_COMMANDS:
     app.command(rich_help_panel=_DOCUMENTS)(upload_command)
 app.add_typer(uploads, rich_help_panel=_DOCUMENTS)
+for scope_command in SCOPE_COMMANDS:
+    app.command(rich_help_panel=_SCOPING)(scope_command)
+app.add_typer(sessions, rich_help_panel=_SCOPING)
 for document_command in document_commands.COMMANDS:
     app.command(rich_help_panel=_DOCUMENTS)(document_command)
 for money_command in money_commands.COMMANDS:

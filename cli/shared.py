@@ -73,6 +73,9 @@ def _next_steps(job: Json) -> list[str]:
     result = job.get("result") or {}
     summary = result.get("summary") or {}
     lines: list[str] = []
+    if job.get("pipeline") == "scoping":
+        short = short_id(str(job["id"]))
+        return [f"Download its charter: atelier sessions charter {short}"]
     if summary.get("cached"):
         usd = float((job.get("cost") or {}).get("usd") or 0)
         lines.append(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cli.figures import dollars
+from cli.figures import dollars, until
 
 _TAIL = 400
 """Characters of unfinished text that are kept: the end is what moves."""
@@ -96,6 +96,8 @@ class Timeline:
             return _budget_line(data)
         if kind == "job.budget_raised":
             return f"budget raised to {dollars(float(data.get('budget_usd') or 0))}"
+        if kind == "job.reminder":
+            return f"still waits for you{until(data.get('expires_at'))}"
         return kind.removeprefix("job.").replace("_", " ") if kind.startswith("job.") else None
 
     def _apply_text(self, data: Mapping[str, Any]) -> None:

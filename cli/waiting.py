@@ -3,7 +3,7 @@
 from rich.text import Text
 
 from cli.client import Json
-from cli.figures import dollars, plain, short_id, until
+from cli.figures import counted, dollars, plain, short_id, until
 
 
 def outline_asked(job: Json) -> int | None:
@@ -19,12 +19,30 @@ def waiting_text(job: Json) -> str:
     waiting = job.get("waiting_for") or {}
     if waiting.get("what") == "budget":
         return _budget_text(waiting)
+    if waiting.get("what") in _SESSION:
+        return f"{_SESSION[waiting['what']].format(**_counts(waiting))}{until(waiting.get('expires_at'))}"
     if waiting.get("what") != "outline_review":
         return plain(waiting)
     facts = [f"round {waiting['round']}"] if int(waiting.get("round") or 1) > 1 else []
     facts += [f"{waiting['sections']} sections"] if waiting.get("sections") else []
     facts += [f"{int(waiting['words']):,} words"] if waiting.get("words") else []
     return f"your word on its outline ({', '.join(facts)}){until(waiting.get('expires_at'))}"
+
+
+_SESSION = {
+    "scoping_stage": "your answers: {questions} of stage {stage}",
+    "scoping_contradictions": "your word: {contradictions}",
+}
+"""What a scoping session waits for."""
+
+
+def _counts(waiting: Json) -> dict[str, str]:
+    questions, back, pairs = (len(waiting.get(name) or ()) for name in ("questions", "follow_ups", "contradictions"))
+    return {
+        "stage": str(waiting.get("stage")),
+        "questions": counted(questions + back, "question"),
+        "contradictions": counted(pairs, "contradiction"),
+    }
 
 
 def _budget_text(waiting: Json) -> str:
@@ -43,6 +61,8 @@ def go_on_lines(job: Json) -> Text | None:
     if outline_asked(job):
         return outline_lines(short_id(str(job["id"])))
     waiting = job.get("waiting_for") or {}
+    if job.get("status") == "waiting_for_input" and waiting.get("what") in _SESSION:
+        return _acts((f"atelier scope --continue {short_id(str(job['id']))}", "answer it"))
     if job.get("status") != "waiting_for_budget" or waiting.get("what") != "budget":
         return None
     if waiting.get("which") == "month":

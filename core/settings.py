@@ -128,6 +128,12 @@ class Settings(BaseSettings):
     review_expiry_days: float = Field(
         default=30.0, gt=0, le=3650, description="How long a job waits for a person before it fails; retry asks anew."
     )
+    review_reminder_days: float = Field(
+        default=3.0,
+        ge=0,
+        le=3650,
+        description="How long before that its owner is reminded, but not before half the time is over; 0: never.",
+    )
     event_poll_seconds: PositiveFloat = Field(
         default=5.0, description="How often an event stream reads the table even without a notification."
     )
@@ -223,6 +229,16 @@ class Settings(BaseSettings):
         if self.registration is None:
             return self.atelier_mode == "development"
         return self.registration == "open"
+
+    @property
+    def review_seconds(self) -> int:
+        """How long a job waits for a person."""
+        return max(1, round(self.review_expiry_days * 86_400))
+
+    @property
+    def remind_seconds(self) -> int:
+        """How long before that its owner is reminded; 0: never."""
+        return min(round(self.review_reminder_days * 86_400), self.review_seconds // 2)
 
     @property
     def artifacts(self) -> str:

@@ -17,6 +17,7 @@ import core.contracts
 import core.db.repositories
 from activities.jobs import Jobs
 from activities.longform import Longform
+from activities.scoping import Scoping
 from activities.webhooks import Webhooks
 from api.deps import Session
 from core.contracts.base import Contract, implements
@@ -84,7 +85,7 @@ def test_every_workflow_of_a_pipeline_is_registered() -> None:
         )
 
 
-@pytest.mark.parametrize("implementation", [Jobs, Longform, Webhooks])
+@pytest.mark.parametrize("implementation", [Jobs, Longform, Scoping, Webhooks])
 def test_implementations_take_their_names_from_the_declaration(implementation: type[Any]) -> None:
     declared = declared_activities()
     for name, member in inspect.getmembers(implementation, inspect.isfunction):

@@ -1,7 +1,8 @@
-"""The chain of models: each is an activity of its own, so that the history shows who was asked and why it went on."""
+"""The chain of models: each is an activity of its own, so that the history shows who was asked and why it went on; and
+how steps are awaited side by side, or done without."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 from temporalio import workflow
@@ -88,3 +89,30 @@ async def ask(
         type=ErrorType.ALL_MODELS_FAILED.value,
         non_retryable=True,
     )
+
+
+async def together(steps: Iterable[Awaitable[Result]]) -> list[Result]:
+    """Await steps side by side. If one fails the others still end, as they are paid for; then the first failure is
+    raised."""
+    results = await asyncio.gather(*steps, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]
+
+
+async def attempted(step: Awaitable[Result]) -> Result | ApplicationError:
+    """The result of a step, or why every model failed at it."""
+    try:
+        return await step
+    except ApplicationError as failure:
+        if failure.type != ErrorType.ALL_MODELS_FAILED:
+            raise
+        stop_if_cancelled()
+        return failure
+
+
+async def optional(step: Awaitable[Result]) -> Result | None:
+    """The result of a step that the job can do without, or None when every model failed at it."""
+    found = await attempted(step)
+    return None if isinstance(found, ApplicationError) else found

@@ -19,7 +19,8 @@ from core.contracts.longform_steps import (
     Section,
 )
 from core.contracts.options import LLM, RENDER
-from workflows._job import JobWorkflow, optional, together
+from workflows._chain import optional, together
+from workflows._job import JobWorkflow
 
 
 class DocumentWorkflow(JobWorkflow):

@@ -2,19 +2,20 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from pydantic import ValidationError
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
+from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 from core.contracts.base import Json
-from core.contracts.errors import MESSAGE_LIMIT, ErrorType, error_type
+from core.contracts.errors import MESSAGE_LIMIT, ErrorType
 from core.contracts.jobs import (
     BeginJob,
+    Carried,
     Control,
     FinishJob,
     JobActivities,
@@ -24,6 +25,7 @@ from core.contracts.jobs import (
     JobStatus,
     PaidRequest,
     Progress,
+    Remind,
     SetStatus,
     StepKey,
     StepRequest,
@@ -31,6 +33,7 @@ from core.contracts.jobs import (
 from core.contracts.names import STATUS_ATTRIBUTE
 from core.contracts.options import DB, ActivityOptions
 from workflows._chain import ask, stop_if_cancelled
+from workflows._errors import job_error
 
 Result = TypeVar("Result")
 
@@ -58,6 +61,10 @@ class JobWorkflow:
         self._done: list[str] = []
         self._stage = ""
         self._total_steps = 0
+        self.ending = False
+        """What people say now comes too late."""
+        self.own: Json = {}
+        """What the pipeline took along when it continued as new."""
         self.reuse = False
         """Whether answers to the very same requests of the owner may be taken again."""
 
@@ -83,15 +90,15 @@ class JobWorkflow:
     async def wait_for_person(
         self, stage: str, question: Json, answered: Callable[[], bool], settling: Callable[[], bool]
     ) -> None:
-        """Stand still until a person has answered; the job's row says what is asked. `settling`: an answer is being
-        stored. Raises `review_expired`."""
+        """Stand still until a person has answered; the job's row says what is asked. They are reminded once before it
+        is too late. `settling`: an answer is being stored. Raises `review_expired`."""
         assert self._request is not None
         await self.open_gate(stage)
         seconds = self._request.review_seconds
         expires = workflow.now() + timedelta(seconds=seconds)
         await self._set_status(JobStatus.WAITING_FOR_INPUT, {**question, "expires_at": expires.isoformat()})
         try:
-            await workflow.wait_condition(answered, timeout=seconds, timeout_summary="until a person answers")
+            await self._until_answered(answered, expires)
         except TimeoutError:
             await workflow.wait_condition(lambda: not settling())
             if not answered():
@@ -103,6 +110,45 @@ class JobWorkflow:
                 ) from None
         await self._set_status(JobStatus.RUNNING)
 
+    async def _until_answered(self, answered: Callable[[], bool], expires: datetime) -> None:
+        """Wait for an answer, and remind of it when it is time. Raises TimeoutError when nobody gave one."""
+        assert self._request is not None
+        left: float | timedelta = self._request.review_seconds
+        if self._request.remind_seconds:
+            change, until = self._changes, self._request.review_seconds - self._request.remind_seconds
+            with contextlib.suppress(TimeoutError):
+                await workflow.wait_condition(answered, timeout=until, timeout_summary="until a person is reminded")
+                return
+            reminder = Remind(
+                job_id=self._request.job_id, run=self._request.run, change=change, expires_at=expires.isoformat()
+            )
+            await workflow.execute_activity_method(JobActivities.remind, reminder, **DB)
+            if answered():
+                return
+            left = max(expires - workflow.now(), timedelta(0))
+        await workflow.wait_condition(answered, timeout=left, timeout_summary="until a person answers")
+
+    async def go_on_as_new(self, own: Json | None = None) -> NoReturn:
+        """Go on in another workflow of the same run of the job, with a short history. To be called by `run` inside
+        `self.job(...)`, when no step is in flight. `own` comes back as `self.own`; what else the pipeline needs it
+        reads from Postgres.
+
+        No wish of a person is lost by it: one that reached this workflow is carried, and one that came too late for it
+        is read by `begin` of the next.
+        """
+        assert self._request is not None
+        # A person who is being answered gets the answer from the workflow that took their word.
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        stop_if_cancelled()
+        carried = Carried(control=self._control, changes=self._changes, done=tuple(self._done), own=own or {})
+        workflow.continue_as_new(self._request.model_copy(update={"carried": carried}))
+
+    def _take_over(self, carried: Carried | None) -> None:
+        """Go on where another workflow of the same run of the job stopped."""
+        if carried is not None:
+            self.control_changed(carried.control)
+            self._changes, self._done, self.own = carried.changes, list(carried.done), carried.own
+
     @asynccontextmanager
     async def job(self, request: JobRequest) -> AsyncIterator[None]:
         """Begin the job, and close it whatever happens inside: completed, failed with its reason, or cancelled.
@@ -111,19 +157,13 @@ class JobWorkflow:
         corrected worker takes it up.
         """
         self._request = request
+        self._take_over(request.carried)
         try:
-            begun = await workflow.execute_activity_method(
-                JobActivities.begin,
-                BeginJob(job_id=request.job_id, run=request.run, workflow_run_id=workflow.info().run_id),
-                **DB,
-            )
-            if not begun.proceed:
-                raise ApplicationError(
-                    "The job ended before it began.", type=ErrorType.CANCELLED.value, non_retryable=True
-                )
-            self.control_changed(begun.control)
-            self._show(JobStatus.RUNNING)
-            yield
+            try:
+                await self._begin(request)
+                yield
+            finally:
+                self.ending = True
         except (FailureError, asyncio.CancelledError) as failure:
             if is_cancelled_exception(failure) or workflow.cancellation_reason() is not None:
                 await self._finish(JobStatus.CANCELLED)
@@ -131,6 +171,7 @@ class JobWorkflow:
                 raise asyncio.CancelledError from failure
             error = job_error(failure)
             if error.code is ErrorType.CANCELLED:
+                await workflow.wait_condition(workflow.all_handlers_finished)
                 raise
             await self._finish(JobStatus.FAILED, error=error)
             raise ApplicationError(error.message, type=error.code.value, non_retryable=True) from failure
@@ -141,6 +182,20 @@ class JobWorkflow:
             raise
         else:
             await self._finish(JobStatus.COMPLETED, result=self.result)
+
+    async def _begin(self, request: JobRequest) -> None:
+        """Say that the job runs. Raises `cancelled` when it is not wanted any more."""
+        begin = BeginJob(
+            job_id=request.job_id,
+            run=request.run,
+            workflow_run_id=workflow.info().run_id,
+            continued=request.carried is not None,
+        )
+        begun = await workflow.execute_activity_method(JobActivities.begin, begin, **DB)
+        if not begun.proceed:
+            raise ApplicationError("The job ended before it began.", type=ErrorType.CANCELLED.value, non_retryable=True)
+        self.control_changed(begun.control)
+        self._show(JobStatus.RUNNING)
 
     def plan(self, total_steps: int) -> None:
         """Say how many steps the job has, as soon as the workflow knows better."""
@@ -343,44 +398,3 @@ class _Purse:
     async def wait(self, refused: Json, raises: int) -> None:
         """Wait until it is raised."""
         await self._job.wait_for_budget(self._key, refused, raises)
-
-
-async def together(steps: Iterable[Awaitable[Result]]) -> list[Result]:
-    """Await steps side by side. If one fails the others still end, as they are paid for; then the first failure is
-    raised."""
-    results = await asyncio.gather(*steps, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return [result for result in results if not isinstance(result, BaseException)]
-
-
-async def optional(step: Awaitable[Result]) -> Result | None:
-    """The result of a step that the job can do without, or None when every model failed at it."""
-    try:
-        return await step
-    except ApplicationError as failure:
-        if failure.type != ErrorType.ALL_MODELS_FAILED:
-            raise
-        stop_if_cancelled()
-        return None
-
-
-def job_error(failure: BaseException) -> JobError:
-    """Why a job failed, from the failure that ended it: the innermost typed cause, and the step it came from."""
-    step: str | None = None
-    cause: BaseException = failure
-    while cause.__cause__ is not None and not isinstance(cause, ApplicationError):
-        if isinstance(cause, ActivityError) and step is None:
-            step = cause.activity_type
-        cause = cause.__cause__
-    if not isinstance(cause, ApplicationError):
-        return JobError(code=ErrorType.INTERNAL, message=str(cause) or type(cause).__name__, step=step)
-    details = next((detail for detail in cause.details if isinstance(detail, dict)), {})
-    return JobError(
-        code=error_type(cause.type or ""),
-        message=cause.message,
-        step=details.get("step", step),
-        attempts=details.get("attempts"),
-        details=details,
-    )

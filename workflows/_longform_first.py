@@ -12,8 +12,8 @@ from core.contracts.longform_steps import (
     Section,
 )
 from core.contracts.options import LLM, RENDER
+from workflows._chain import together
 from workflows._document import DocumentWorkflow
-from workflows._job import together
 
 
 async def first_form(job: DocumentWorkflow, brief: Brief) -> JobResult:

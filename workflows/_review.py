@@ -1,14 +1,12 @@
 """The review gate: where a workflow asks a person, and takes their answer by an update with a validator."""
 
-from typing import Any
-
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError
 
 from core.contracts.base import Json
-from core.contracts.errors import ErrorType
 from core.contracts.jobs import Answer, AnswerFile, JobActivities, StepKey, StepRequest, StoreAnswer
 from core.contracts.options import DB
+from workflows._errors import cause_of, refused
 from workflows._job import JobWorkflow
 
 
@@ -48,11 +46,11 @@ class ReviewGate:
     def check(self, round: int | None) -> None:
         """Whether an answer can be taken now; for validators. Raises `invalid_state`."""
         if self._key is None or self._answer is not None:
-            raise _refused("Nothing is asked at the moment, or it was answered a moment ago. Read the job again.")
+            raise refused("Nothing is asked at the moment, or it was answered a moment ago. Read the job again.")
         if self._settling:
-            raise _refused("Another answer came first and is being stored. Read the job again.")
+            raise refused("Another answer came first and is being stored. Read the job again.")
         if round is not None and round != self._key.revision:
-            raise _refused(f"The question is now about round {self._key.revision}, and the answer about {round}.")
+            raise refused(f"The question is now about round {self._key.revision}, and the answer about {round}.")
 
     async def take(self, act: str, body_sha256: str, data: Json, files: tuple[AnswerFile, ...] = ()) -> Answer:
         """Store an answer that `check` let pass. The one that is stored: an earlier run may have had another."""
@@ -66,7 +64,7 @@ class ReviewGate:
             )
         except ActivityError as error:
             # It fails the update and not the workflow.
-            raise _cause(error) from error
+            raise cause_of(error, "The answer could not be stored.") from error
         finally:
             self._settling = False
         self._answer = stored.answer
@@ -75,12 +73,3 @@ class ReviewGate:
     def _taken(self) -> Answer:
         assert self._answer is not None
         return self._answer
-
-
-def _refused(message: str, **details: Any) -> ApplicationError:
-    return ApplicationError(message, details, type=ErrorType.INVALID_STATE.value, non_retryable=True)
-
-
-def _cause(error: ActivityError) -> ApplicationError:
-    cause = error.cause
-    return cause if isinstance(cause, ApplicationError) else _refused("The answer could not be stored.")

@@ -11,7 +11,8 @@ from core.contracts.longform import PARALLEL_READS, Brief, LeftOut, UnreadSource
 from core.contracts.longform_sources import FetchSource, ReadSource, SourceFetched, SourceRead
 from core.contracts.longform_steps import LongformActivities
 from core.contracts.options import FETCH, RENDER
-from workflows._job import JobWorkflow, together
+from workflows._chain import together
+from workflows._job import JobWorkflow
 
 STAGE = "sources"
 

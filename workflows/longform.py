@@ -35,8 +35,8 @@ from core.contracts.longform_steps import (
     WriteTransitions,
 )
 from core.contracts.options import DB, LLM, RENDER
+from workflows._chain import optional, together
 from workflows._document import DocumentWorkflow
-from workflows._job import optional, together
 from workflows._longform_first import first_form
 from workflows._review import ReviewGate
 from workflows._sources import own_hit, reading_steps, sources_summary, with_sources

@@ -10,8 +10,13 @@ from core.contracts.longform import PIPELINE, LongformInput, prepare, refers
 from core.contracts.longform_estimate import estimate
 from core.contracts.longform_steps import REVISION_PIPELINE, RevisionInput
 from core.contracts.reading import UploadedFile
+from core.contracts.scoping import PIPELINE as SCOPING
+from core.contracts.scoping import ScopingInput
+from core.contracts.scoping_estimate import estimate as scoping_estimate
+from core.contracts.scoping_questions import prepare as prepare_session
 from workflows.longform import LongformWorkflow
 from workflows.longform_revision import LongformRevisionWorkflow
+from workflows.scoping import ScopingWorkflow
 
 TITLE_LIMIT = 120
 """Characters of a title that the pipeline makes up."""
@@ -65,6 +70,14 @@ PIPELINES = {
             RevisionInput,
             lambda revision: revision.act.value,
             submittable=False,
+        ),
+        Pipeline(
+            SCOPING,
+            ScopingWorkflow,
+            ScopingInput,
+            lambda session: session.name,
+            prepare=prepare_session,
+            estimate=scoping_estimate,
         ),
     )
 }

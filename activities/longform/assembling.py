@@ -23,7 +23,6 @@ from core.contracts.longform_steps import (
     ReplaceSection,
     ReportExported,
 )
-from core.db.ids import artifact_id
 from core.db.repositories.steps import Kept, StepArtifact
 from core.documents.docx import article_to_docx
 from core.documents.html import article_to_html
@@ -176,10 +175,6 @@ class Assembling(LongformBase):
             return Kept(ReportExported(report=ref, output=output), files, evaluation.simulated)
 
         return await self._steps.once(key, ReportExported, work, attempt=activity.info().attempt)
-
-    async def _output(self, key: StepKey, name: str, data: bytes, media_type: str) -> Output:
-        ref = await self._store.put(key.owner_id, data, media_type)
-        return Output(name=name, artifact_id=artifact_id(key.job_id, key.step, key.revision, name), ref=ref)
 
 
 @dataclass(frozen=True)

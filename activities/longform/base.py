@@ -1,10 +1,10 @@
 """What all steps of `longform` work with."""
 
 import asyncio
-from typing import TypeVar
 
+from activities.stored import Stored
 from core.artifacts.store import ArtifactStore
-from core.contracts.base import ArtifactRef, Contract
+from core.contracts.base import ArtifactRef
 from core.contracts.documents import Article
 from core.contracts.longform import Brief, Outline, Source
 from core.contracts.longform_steps import LongformActivities
@@ -20,10 +20,8 @@ READERS = 2
 FETCHES = 8
 """URLs that one worker process fetches at once: each may hold FETCH_MAX_BYTES."""
 
-Model = TypeVar("Model", bound=Contract)
 
-
-class LongformBase(LongformActivities):
+class LongformBase(Stored, LongformActivities):
     """The dependencies, and models in the artifact store."""
 
     def __init__(
@@ -43,12 +41,6 @@ class LongformBase(LongformActivities):
         self._reading = reading
         self._readers = asyncio.Semaphore(READERS)
         self._fetches = asyncio.Semaphore(FETCHES)
-
-    async def _put(self, owner_id: str, model: Contract) -> ArtifactRef:
-        return await self._store.put(owner_id, model.model_dump_json().encode(), "application/json")
-
-    async def _read(self, model: type[Model], ref: ArtifactRef) -> Model:
-        return model.model_validate_json(await self._store.get(ref))
 
     async def _outline(self, ref: ArtifactRef) -> Outline:
         return await self._read(Outline, ref)

@@ -1,21 +1,17 @@
 """Jobs: submit, list, read, describe, steer, delete."""
 
-import asyncio
 from typing import Annotated
 
-import structlog
 from fastapi import APIRouter, Query, Response
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
-from temporalio.client import Client
 
 from api import examples
 from api.deps import CountedSession, OwnerSession, Session
+from api.histories import forget
 from api.openapi import BODY_PROBLEMS, problems, request_body, success
 from api.paging import id_cursor, id_of, page_view
 from api.requests import ACT, NO_QUERY, IdempotencyKey, JsonBody, parse, path_id
 from api.schemas import JobList, JobPatch, JobQuery, JobSubmission, JobView
-from api.submission import counted, known_pipeline
+from api.submission import accepted, counted, known_pipeline
 from api.submission import submit as submit_job
 from api.views import answer, job_view
 from core.contracts.errors import ErrorType
@@ -23,9 +19,6 @@ from core.contracts.names import workflow_id
 from core.db.repositories.jobs import JobFilter
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-log = structlog.get_logger()
-
-FORGET_SECONDS = 15.0
 
 
 @router.post(
@@ -53,7 +46,7 @@ async def submit(body: JsonBody, session: CountedSession, idempotency_key: Idemp
 
     With an `Idempotency-Key` that was used before, the job of then is answered, as it is now; another body is refused.
     """
-    return await submit_job(session, parse(JobSubmission, body), idempotency_key)
+    return accepted(await submit_job(session, parse(JobSubmission, body), idempotency_key))
 
 
 @router.get(
@@ -200,7 +193,7 @@ async def delete(job_id: str, session: OwnerSession) -> Response:
     job_id = path_id(job_id, "job")
     pipeline = await session.jobs.delete(job_id)
     deps = session.deps
-    session.then.append(lambda: deps.errands.run(_forget(deps.temporal, workflow_id(pipeline, job_id))))
+    session.then.append(lambda: deps.errands.run(forget(deps.temporal, workflow_id(pipeline, job_id))))
     return Response(status_code=204)
 
 
@@ -211,22 +204,3 @@ async def _show(session: Session, job_id: str, status: int = 200) -> Response:
 async def _acted(session: Session, job_id: str) -> Response:
     session.then.append(session.deps.wake)
     return await _show(session, job_id, 202)
-
-
-async def _forget(temporal: Client, workflow: str) -> None:
-    """Delete the histories of a job's runs: they hold what it was about. Best effort: retention ends them anyway."""
-    try:
-        async with asyncio.timeout(FORGET_SECONDS):
-            runs = [run.run_id async for run in temporal.list_workflows(f"WorkflowId = '{workflow}'")]
-            for run_id in runs or [""]:  # the list lags behind; without an id it is the latest run
-                await temporal.workflow_service.delete_workflow_execution(
-                    DeleteWorkflowExecutionRequest(
-                        namespace=temporal.namespace,
-                        workflow_execution=WorkflowExecution(workflow_id=workflow, run_id=run_id),
-                    )
-                )
-    except Exception as error:
-        log.info("job.history_stays", workflow_id=workflow, reason=repr(error)[:200])
-        return
-    # The server takes its time: it waits until its own queues are done with the run.
-    log.info("job.history_to_be_deleted", workflow_id=workflow, runs=len(runs) or 1)

@@ -8,9 +8,10 @@ from api.document_schemas import OutlineApproval, OutlineRevision, OutlineView
 from api.document_views import outline_view
 from api.openapi import BODY_PROBLEMS, Responses, problems, request_body, success
 from api.requests import NO_QUERY, IdempotencyKey, JsonBody, parse, path_id
-from api.reviews import edited_plan, hear, outline_file, tell, word
+from api.reviews import edited_plan, hear, outline_file, tell
 from api.schemas import JobView
 from api.submission import counting
+from api.updates import word
 from api.views import answer, job_view
 from core.contracts.errors import ErrorType
 from core.contracts.longform import Brief, Outline

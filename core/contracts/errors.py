@@ -27,6 +27,7 @@ class ErrorType(StrEnum):
     TOO_MANY_HOOKS = "too_many_hooks"
     TOO_MANY_REQUESTS = "too_many_requests"
     TOO_MANY_JOBS = "too_many_jobs"
+    STAGE_RUNNING = "stage_running"
     REQUEST_TIMEOUT = "request_timeout"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -110,6 +111,7 @@ ERRORS: dict[ErrorType, ErrorKind] = {
     ErrorType.TOO_MANY_HOOKS: ErrorKind("The account has as many webhooks as it may", 409),
     ErrorType.TOO_MANY_REQUESTS: ErrorKind("Too many requests", 429),
     ErrorType.TOO_MANY_JOBS: ErrorKind("Too many jobs at once", 429),
+    ErrorType.STAGE_RUNNING: ErrorKind("A model works on another session", 429),
     ErrorType.REQUEST_TIMEOUT: ErrorKind("The request came too slowly", 408),
     ErrorType.NOT_FOUND: ErrorKind("There is no such thing here", 404),
     ErrorType.METHOD_NOT_ALLOWED: ErrorKind("This resource does not take that method", 405),

@@ -61,6 +61,7 @@ class EventType(StrEnum):
     STEP_TEXT = "step.text"
     BUDGET = "job.budget"
     BUDGET_RAISED = "job.budget_raised"
+    REMINDER = "job.reminder"
 
 
 ENDING_EVENTS = {
@@ -116,6 +117,26 @@ class JobResult(Contract):
     simulated: bool = False
 
 
+class Control(Contract):
+    """What a person wants of a running job. A later `seq` wins over an earlier one, in whatever order they arrive."""
+
+    seq: int = 0
+    paused: bool = False
+    budget: int = 0
+    """Counts how often what the job may spend was raised: a step that was refused for want of it is tried again."""
+
+
+class Carried(Contract):
+    """What a workflow that continues as new takes along: what it knows of its job and Postgres does not tell."""
+
+    control: Control = Control()
+    changes: int = 0
+    """Changes of status that this run of the job has told so far."""
+    done: tuple[str, ...] = ()
+    own: Json = Field(default_factory=dict)
+    """Of the pipeline's."""
+
+
 class JobRequest(Contract):
     """The input of every job's workflow. What a pipeline chooses by settings is fixed here at submission."""
 
@@ -128,8 +149,12 @@ class JobRequest(Contract):
     models: ModelChain
     review_seconds: int = 30 * 86_400
     """How long the job waits for a person, each time."""
+    remind_seconds: int = 0
+    """How long before it would give up waiting its owner is reminded, each time; 0: never."""
     trace_id: str = ""
     """Of the HTTP request that submitted it: it stands in every line of the log that tells of the job."""
+    carried: Carried | None = None
+    """There is when the workflow of the same run of the job continued as new."""
 
 
 class StepKey(Contract):
@@ -174,21 +199,14 @@ class Progress(Contract):
     eta_seconds: float | None = None
 
 
-class Control(Contract):
-    """What a person wants of a running job. A later `seq` wins over an earlier one, in whatever order they arrive."""
-
-    seq: int = 0
-    paused: bool = False
-    budget: int = 0
-    """Counts how often what the job may spend was raised: a step that was refused for want of it is tried again."""
-
-
 class BeginJob(Contract):
     """A workflow's first word: it runs, as this run."""
 
     job_id: str
     run: int
     workflow_run_id: str
+    continued: bool = False
+    """It goes on with a run that has begun: nothing is to be told but who runs it now."""
 
 
 class Begun(Contract):
@@ -206,6 +224,16 @@ class SetStatus(Contract):
     change: int
     status: JobStatus
     waiting_for: Json | None = None
+
+
+class Remind(Contract):
+    """A job has waited for a person for long. `change` is that which told that it waits, and makes it idempotent."""
+
+    job_id: str
+    run: int
+    change: int
+    expires_at: str
+    """When it gives up waiting: ISO 8601, UTC."""
 
 
 class AnswerFile(Contract):
@@ -255,12 +283,19 @@ class JobActivities(ABC):
     @activity.defn(name="jobs.begin")
     @abstractmethod
     async def begin(self, request: BeginJob) -> Begun:
-        """Store the run id and set the job running. Idempotent by (job, run)."""
+        """Store the run id and set the job running. Idempotent by (job, run). A workflow that continued as new only
+        stores its run id, and hears what people want by now."""
 
     @activity.defn(name="jobs.set_status")
     @abstractmethod
     async def set_status(self, request: SetStatus) -> None:
         """Change the status of a job that is alive. Idempotent by (job, run, change)."""
+
+    @activity.defn(name="jobs.remind")
+    @abstractmethod
+    async def remind(self, request: Remind) -> None:
+        """Remind the owner of a job that waits for them. Idempotent by (job, run, change); a job that waits no more
+        stays as it is."""
 
     @activity.defn(name="jobs.read_answer")
     @abstractmethod

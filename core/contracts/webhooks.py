@@ -29,19 +29,23 @@ class HookEvent(StrEnum):
     FAILED = "job.failed"
     CANCELLED = "job.cancelled"
     WAITING = "job.waiting"
+    REMINDER = "job.reminder"
     DISABLED = "webhook.disabled"
     TEST = "webhook.test"
 
 
-TOLD_TO_JOBS = frozenset({HookEvent.COMPLETED, HookEvent.FAILED, HookEvent.CANCELLED, HookEvent.WAITING})
+TOLD_TO_JOBS = frozenset(
+    {HookEvent.COMPLETED, HookEvent.FAILED, HookEvent.CANCELLED, HookEvent.WAITING, HookEvent.REMINDER}
+)
 """What the `webhook_url` of a job is told."""
 CHOSEN = TOLD_TO_JOBS | {HookEvent.DISABLED}
 """What standing hooks can choose; a test goes to whoever is tested."""
 
-_ENDINGS = {
+_TOLD = {
     EventType.COMPLETED: HookEvent.COMPLETED,
     EventType.FAILED: HookEvent.FAILED,
     EventType.CANCELLED: HookEvent.CANCELLED,
+    EventType.REMINDER: HookEvent.REMINDER,
 }
 _WAITING = frozenset({JobStatus.WAITING_FOR_INPUT.value, JobStatus.WAITING_FOR_BUDGET.value})
 
@@ -50,7 +54,7 @@ def told_by(type: EventType, status: object) -> HookEvent | None:
     """What receivers are told when a job's event says this; None: nothing."""
     if type is EventType.STATUS:
         return HookEvent.WAITING if status in _WAITING else None
-    return _ENDINGS.get(type)
+    return _TOLD.get(type)
 
 
 class DeliveryState(StrEnum):

@@ -181,9 +181,9 @@ def _words(section: ArticleSection | None) -> int:
 
 def _parts(old: ArticleSection | None, new: ArticleSection | None) -> Parts:
     return Parts(
-        title=_texts(old.title if old else "", new.title if new else ""),
-        transition=_texts(old.transition if old else "", new.transition if new else ""),
-        markdown=_texts(old.markdown if old else "", new.markdown if new else ""),
+        title=text_runs(old.title if old else "", new.title if new else ""),
+        transition=text_runs(old.transition if old else "", new.transition if new else ""),
+        markdown=text_runs(old.markdown if old else "", new.markdown if new else ""),
     )
 
 
@@ -208,7 +208,7 @@ def _summary(sections: Sequence[SectionDiff]) -> DiffSummary:
 _Pieces = Iterator[tuple[Op, str]]
 
 
-def _texts(old: str, new: str) -> tuple[Run, ...]:
+def text_runs(old: str, new: str) -> tuple[Run, ...]:
     """The runs of two texts: equal paragraphs, and between these changed words."""
     return _runs(_paragraphs(_split(old), _split(new)))
 
@@ -221,7 +221,7 @@ def _split(text: str) -> list[str]:
 
 def _paragraphs(old: Sequence[str], new: Sequence[str]) -> _Pieces:
     gap_old, gap_new = list[str](), list[str]()
-    for op, paragraph in _aligned(old, new):
+    for op, paragraph in aligned(old, new):
         if op is Op.EQUAL:
             yield from _gap(gap_old, gap_new)
             gap_old, gap_new = [], []
@@ -244,7 +244,7 @@ def _gap(old: Sequence[str], new: Sequence[str]) -> _Pieces:
 def _changed(old: Sequence[str], new: Sequence[str]) -> _Pieces:
     """Word by word, if the texts are short enough and have enough in common."""
     if max(len(old), len(new)) <= MOST_TOKENS:
-        pieces = list(_aligned(old, new))
+        pieces = list(aligned(old, new))
         kept = sum(op is Op.EQUAL and token[0].isalnum() for op, token in pieces)
         shorter = min(sum(token[0].isalnum() for token in tokens) for tokens in (old, new))
         if kept >= LEAST_IN_COMMON * shorter:
@@ -257,8 +257,8 @@ def _changed(old: Sequence[str], new: Sequence[str]) -> _Pieces:
     yield Op.INSERT, "".join(new)
 
 
-def _aligned(old: Sequence[str], new: Sequence[str]) -> _Pieces:
-    """The tokens of both, with as many equal ones as can be."""
+def aligned(old: Sequence[str], new: Sequence[str]) -> _Pieces:
+    """The tokens of both, with as many equal ones as can be: (op, token)."""
     start, end = 0, 0
     shorter = min(len(old), len(new))
     while start < shorter and old[start] == new[start]:

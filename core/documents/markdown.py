@@ -17,6 +17,8 @@ from core.documents.labels import CONTENTS_FROM, Labels, labels
 from core.documents.text import clean, one_line
 
 _SPECIAL = re.compile(r"[\\`*_\[\]<]|&(?=#?\w+;)|#(?=#*$)")
+# What could be markup anywhere in a line or a table's cell.
+_ANY_SPECIAL = re.compile(r"[\\`*_\[\]<>|&#~!]")
 # What would start another block than a paragraph: a heading, a list, a quote, a table, a fence, a rule, a setext line.
 _BLOCK_START = re.compile(r"^(?:[-+>#|=~]|\d+(?=[.)]))")
 _NO_NUMBERS: Numbers = {}
@@ -250,6 +252,16 @@ def _paragraph(text: str) -> str:
 
 def _escaped(text: str) -> str:
     return _SPECIAL.sub(lambda match: "\\" + match.group(), text)
+
+
+def literal(text: str) -> str:
+    """Text of others on one line, without markup of any flavour, wherever it stands in a line or in a table's cell."""
+    return _ANY_SPECIAL.sub(lambda match: "\\" + match.group(), one_line(text))
+
+
+def literal_paragraph(text: str) -> str:
+    """Text of others on one line that may begin one: it starts no list, no quote and no heading."""
+    return _BLOCK_START.sub(_escape_start, literal(text))
 
 
 def _escape_start(match: re.Match[str]) -> str:

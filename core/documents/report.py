@@ -1,20 +1,16 @@
 """The report on how good a document is and how that was found, as Markdown for people."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from core.contracts.documents import JUDGE_WEIGHT, Article, Evaluation, Measured, Report, SectionVerdict
 from core.contracts.longform import LeftOut, Source
-from core.documents.text import one_line
+from core.documents.markdown import literal
 
 SIMULATED_TEXT = "> **Simulated text.** The document was made by Atelier’s simulator, not by a language model."
 SIMULATED_JUDGE = (
     "> **Simulated judgement.** The scores of the rubric were made by Atelier’s simulator from the figures."
 )
 NOBODY_JUDGED = "No model judged this version, as a person edited it. The score is that of the measured figures."
-
-# What could be markup anywhere in a line or a table's cell. Lines begin with our own words, so no block starts.
-_SPECIAL = re.compile(r"[\\`*_\[\]<>|&#~!]")
 
 
 def report_to_markdown(
@@ -30,7 +26,7 @@ def report_to_markdown(
     names = {source.id: source.title for source in sources}
     names |= {reference.source_id: reference.title for reference in article.references}
     parts = [
-        f"# Quality report: {_data(article.title)}",
+        f"# Quality report: {literal(article.title)}",
         SIMULATED_TEXT if article.simulated else "",
         SIMULATED_JUDGE if evaluation.simulated and evaluation.rubric is not None else "",
         *_verdict(report),
@@ -42,11 +38,6 @@ def report_to_markdown(
         *_rounds(report, titles),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _data(text: str) -> str:
-    """Text of others on one line, without markup."""
-    return _SPECIAL.sub(lambda match: "\\" + match.group(), one_line(text))
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -82,12 +73,12 @@ def _rubric(evaluation: Evaluation) -> list[str]:
         "Style": rubric.style,
         "Support by sources": rubric.support,
     }
-    judge = f"Judged by {_data(evaluation.model)}. " if evaluation.model else ""
+    judge = f"Judged by {literal(evaluation.model)}. " if evaluation.model else ""
     weight = (
         f"{judge}The judge’s mean ({rubric.score:.2f}) is {JUDGE_WEIGHT:.0%} of the score, "
         f"the measured figures ({evaluation.measured.score:.2f}) are {1 - JUDGE_WEIGHT:.0%}."
     )
-    rows = [(name, f"{criterion.score:.2f}", _data(criterion.reason)) for name, criterion in criteria.items()]
+    rows = [(name, f"{criterion.score:.2f}", literal(criterion.reason)) for name, criterion in criteria.items()]
     return [heading, weight, _table(("Criterion", "Score", "Reason"), rows)]
 
 
@@ -128,25 +119,25 @@ def _sections(evaluation: Evaluation, titles: Mapping[str, str]) -> list[str]:
     verdicts = {verdict.section_id: verdict for verdict in evaluation.sections}
     lengths = evaluation.measured.section_lengths
     rows = [
-        (_data(title), _signed(lengths[id_]) if id_ in lengths else "—", *_said(verdicts.get(id_)))
+        (literal(title), _signed(lengths[id_]) if id_ in lengths else "—", *_said(verdicts.get(id_)))
         for id_, title in titles.items()
     ]
     parts = ["## Sections", _table(("Section", "Length error", "Score", "Reason", "Advice"), rows)]
-    missing = [_data(id_) for id_ in lengths if id_ not in titles]
+    missing = [literal(id_) for id_ in lengths if id_ not in titles]
     return [*parts, f"Planned, and not in the document: {', '.join(missing)}."] if missing else parts
 
 
 def _said(verdict: SectionVerdict | None) -> tuple[str, str, str]:
     if verdict is None:
         return "—", "—", "—"
-    return f"{verdict.score:.2f}", _data(verdict.reason), _data(verdict.advice)
+    return f"{verdict.score:.2f}", literal(verdict.reason), literal(verdict.advice)
 
 
 def _sources(sources: Sequence[Source], left_out: Sequence[LeftOut]) -> list[str]:
     if not sources and not left_out:
         return []
-    lines = [f"- {source.id}: “{_data(source.title)}”, {_read(source)}." for source in sources]
-    lines += [f"- {left.id}: “{_data(left.title)}” was left out. {_data(left.reason)}" for left in left_out]
+    lines = [f"- {source.id}: “{literal(source.title)}”, {_read(source)}." for source in sources]
+    lines += [f"- {left.id}: “{literal(left.title)}” was left out. {literal(left.reason)}" for left in left_out]
     return ["## Sources", "\n".join(lines)]
 
 
@@ -160,7 +151,7 @@ def _read(source: Source) -> str:
     if source.cut_from:
         said.append(f"cut: the text has {source.cut_from:,}, and what is behind these was not used")
     if source.url:
-        said.append(f"from {_data(source.url)}" + (f" on {source.read_on.isoformat()}" if source.read_on else ""))
+        said.append(f"from {literal(source.url)}" + (f" on {source.read_on.isoformat()}" if source.read_on else ""))
     return ", ".join(said)
 
 
@@ -168,7 +159,7 @@ def _citations(
     measured: Measured, titles: Mapping[str, str], names: Mapping[str, str], some_are_known: bool
 ) -> list[str]:
     cited = [(found.cited, titles.get(found.section_id, found.section_id)) for found in measured.unknown_citations]
-    unknown = [f"- No source is called {_data(id_)}, which is cited in “{_data(title)}”." for id_, title in cited]
+    unknown = [f"- No source is called {literal(id_)}, which is cited in “{literal(title)}”." for id_, title in cited]
     uncited = [f"- Nothing cites {_named(source, names)}." for source in measured.uncited_sources]
     if unknown or uncited:
         return ["## Citations", "\n".join([*unknown, *uncited])]
@@ -178,7 +169,7 @@ def _citations(
 
 
 def _named(source: str, names: Mapping[str, str]) -> str:
-    return f"“{_data(names[source])}” ({source})" if source in names else source
+    return f"“{literal(names[source])}” ({source})" if source in names else source
 
 
 def _rounds(report: Report, titles: Mapping[str, str]) -> list[str]:
@@ -188,7 +179,7 @@ def _rounds(report: Report, titles: Mapping[str, str]) -> list[str]:
     rows = [
         (
             str(number),
-            ", ".join(_data(titles.get(id_, id_)) for id_ in tried.revised),
+            ", ".join(literal(titles.get(id_, id_)) for id_ in tried.revised),
             f"{tried.score_before:.2f}",
             f"{tried.score_after:.2f}",
             "yes" if tried.taken else "no, the text from before stands",

@@ -10,7 +10,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from activities.webhooks import SPREAD, Webhooks
 from core.contracts.errors import ErrorType
-from core.contracts.jobs import FinishJob, JobError, JobResult, JobStatus, SetStatus
+from core.contracts.jobs import FinishJob, JobError, JobResult, JobStatus, Remind, SetStatus
 from core.contracts.webhooks import HookEvent, Tried, TryDelivery
 from core.db.engine import Database
 from core.db.repositories.deliveries import DeliveryRecord, DeliveryRepository, DeliveryWorkRepository
@@ -24,7 +24,7 @@ from tests.support.receiver import OK, Receiver, status, verified
 from tests.support.rows import accept, begin, execute, one, rows
 from tests.support.web_server import redirect, then_silent
 
-EVERYTHING = (HookEvent.COMPLETED, HookEvent.FAILED, HookEvent.CANCELLED, HookEvent.WAITING, HookEvent.DISABLED)
+EVERYTHING = tuple(event for event in HookEvent if event is not HookEvent.TEST)
 NEVER = timedelta(days=1_000)
 
 
@@ -165,6 +165,25 @@ async def test_each_event_goes_to_those_who_chose_it_and_to_the_url_of_the_job(
     waits_for = [body["data"]["job"]["waiting_for"] for body in receiver.bodies if body["type"] == "job.waiting"]
     assert waits_for == [{"what": "outline_review", "expires_at": "2026-12-21"}, {"what": "budget"}]
     assert "waiting_for" not in said["job.cancelled"]
+
+
+async def test_a_reminder_is_told_with_the_time_that_is_left(
+    bench: Bench, receiver: Receiver, database: Database
+) -> None:
+    await bench.hook(HookEvent.REMINDER)
+    job = await begin(database, bench.owner_id, webhook_url=receiver.address)
+    waiting = {"what": "outline_review", "expires_at": "2026-12-21"}
+    async with database.transaction() as connection:
+        runs = RunRepository(connection)
+        await runs.set_status(
+            SetStatus(job_id=job, run=1, change=1, status=JobStatus.WAITING_FOR_INPUT, waiting_for=waiting)
+        )
+        await runs.remind(Remind(job_id=job, run=1, change=1, expires_at="2026-12-21"))
+    told = [delivery.type.value for delivery in await bench.told()]
+    assert sorted(told) == ["job.reminder", "job.reminder", "job.waiting"]
+    for which in range(len(told)):
+        await bench.attempt(which=which)
+    assert [body["data"]["job"]["waiting_for"] for body in receiver.bodies] == [waiting] * 3
 
 
 async def test_an_event_that_is_said_twice_is_told_once(bench: Bench) -> None:

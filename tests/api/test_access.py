@@ -134,6 +134,35 @@ EXPECTED: dict[str, Rule] = {
     "POST /v1/documents/{document_id}/versions/{number}/restore": rule(
         WRITE, 202, document_id="restored", number="number"
     ),
+    "POST /v1/sessions": rule(WRITE, 202, {"name": "Mail", "description": "Sort it."}),
+    "GET /v1/sessions": rule(READ, 200, query="limit=200"),
+    "GET /v1/sessions/{session_id}": rule(READ, 200, session_id="asking"),
+    "PATCH /v1/sessions/{session_id}": rule(WRITE, 200, {"name": "Post"}, session_id="reopened_session"),
+    "DELETE /v1/sessions/{session_id}": rule(WRITE, 204, session_id="deleted_session"),
+    "GET /v1/sessions/{session_id}/stages/{number}": rule(READ, 200, session_id="session", number="number"),
+    # It has ended; tests/api/test_sessions.py has those that ask.
+    "POST /v1/sessions/{session_id}/stages/{number}/answers": rule(
+        WRITE, 409, {"answers": {"problem_now": "It burns."}}, session_id="session", number="number"
+    ),
+    "POST /v1/sessions/{session_id}/stages/{number}/follow-ups": rule(
+        WRITE, 409, {"answers": {"problem_now": "It burns."}}, session_id="session", number="number"
+    ),
+    "POST /v1/sessions/{session_id}/stages/{number}/skips": rule(
+        WRITE, 409, {"question": "problem_now"}, session_id="session", number="number"
+    ),
+    "POST /v1/sessions/{session_id}/stages/{number}/reopen": rule(
+        WRITE, 202, {}, session_id="reopened_session", number="number"
+    ),
+    "GET /v1/sessions/{session_id}/contradictions": rule(READ, 200, session_id="session"),
+    "POST /v1/sessions/{session_id}/contradictions/{contradiction_id}": rule(
+        WRITE, 409, {"holds": "first"}, session_id="session", contradiction_id="contradiction"
+    ),
+    "POST /v1/sessions/{session_id}/finish": rule(WRITE, 409, session_id="session"),
+    "GET /v1/sessions/{session_id}/transcript": rule(READ, 200, session_id="session"),
+    "GET /v1/sessions/{session_id}/charter": rule(READ, 200, session_id="session"),
+    "GET /v1/sessions/{session_id}/charter/versions": rule(READ, 200, session_id="session"),
+    "GET /v1/sessions/{session_id}/charter/versions/{number}": rule(READ, 200, session_id="session", number="number"),
+    "GET /v1/sessions/{session_id}/charter/diff": rule(READ, 200, query="from=1&to=2", session_id="session"),
     "POST /v1/uploads": rule(WRITE, 201, {"name": "a.txt", "size": 9, "media_type": "text/plain"}),
     "GET /v1/uploads": rule(READ, 200, query="limit=200"),
     "GET /v1/uploads/{upload_id}": rule(READ, 200, upload_id="upload"),

@@ -226,8 +226,8 @@ async def test_attachments_become_rows_with_the_job_and_only_once(database: Data
 async def test_a_job_waits_as_long_as_its_starter_says(database: Database, account: Account) -> None:
     await accept(database, account.owner_id)
     async with database.transaction() as connection:
-        (request,) = await RunRepository(connection).claim(1, timedelta(seconds=10), 77)
-    assert request.review_seconds == 77
+        (request,) = await RunRepository(connection).claim(1, timedelta(seconds=10), 77, 7)
+    assert (request.review_seconds, request.remind_seconds) == (77, 7)
 
 
 def _answer(update_id: str = "u1", *files: AnswerFile) -> Answer:

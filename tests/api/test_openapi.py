@@ -15,6 +15,7 @@ from api import (
     hook_examples,
     money_examples,
     people_examples,
+    session_examples,
     upload_examples,
 )
 from api.admin_schemas import (
@@ -83,10 +84,27 @@ from api.schemas import (
     Problem,
     Ready,
 )
+from api.session_schemas import (
+    CharterVersionList,
+    ContradictionList,
+    ContradictionWord,
+    FollowUpAnswers,
+    QuestionSkip,
+    SessionCreation,
+    SessionList,
+    SessionPatch,
+    SessionView,
+    StageAnswers,
+    StageReopening,
+    StageView,
+    TranscriptView,
+    WholeCharter,
+)
 from api.upload_schemas import UploadList, UploadRequest, UploadView
 from core.contracts.errors import ErrorType
 from core.contracts.longform import LongformInput
 from core.contracts.outlines import OutlineEdit
+from core.documents.charter_diff import CharterDiff
 from core.documents.diff import ArticleDiff
 from tests.api.conftest import NOWHERE, Api, make_settings
 
@@ -146,6 +164,24 @@ def test_every_operation_is_told(document: dict[str, Any]) -> None:
         "POST /v1/documents/{document_id}/sections/{section_id}/regenerate",
         "POST /v1/documents/{document_id}/sections/{section_id}/edit",
         "POST /v1/documents/{document_id}/versions/{number}/restore",
+        "POST /v1/sessions",
+        "GET /v1/sessions",
+        "GET /v1/sessions/{session_id}",
+        "PATCH /v1/sessions/{session_id}",
+        "DELETE /v1/sessions/{session_id}",
+        "GET /v1/sessions/{session_id}/stages/{number}",
+        "POST /v1/sessions/{session_id}/stages/{number}/answers",
+        "POST /v1/sessions/{session_id}/stages/{number}/follow-ups",
+        "POST /v1/sessions/{session_id}/stages/{number}/skips",
+        "POST /v1/sessions/{session_id}/stages/{number}/reopen",
+        "GET /v1/sessions/{session_id}/contradictions",
+        "POST /v1/sessions/{session_id}/contradictions/{contradiction_id}",
+        "POST /v1/sessions/{session_id}/finish",
+        "GET /v1/sessions/{session_id}/transcript",
+        "GET /v1/sessions/{session_id}/charter",
+        "GET /v1/sessions/{session_id}/charter/versions",
+        "GET /v1/sessions/{session_id}/charter/versions/{number}",
+        "GET /v1/sessions/{session_id}/charter/diff",
         "GET /v1/jobs/{job_id}/events",
         "GET /v1/jobs/{job_id}/artifacts",
         "GET /v1/artifacts/{artifact_id}",
@@ -232,7 +268,7 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     assert "#/components/schemas/LongformInput" in found
     schemas = document["components"]["schemas"]
     # A child job is submitted by the routes of its document only.
-    assert schemas["JobSubmission"]["properties"]["pipeline"]["enum"] == ["longform"]
+    assert schemas["JobSubmission"]["properties"]["pipeline"]["enum"] == ["longform", "scoping"]
     assert "RevisionInput" not in schemas
     assert {name.rpartition("/")[2] for name in found} <= set(schemas)
     assert "HTTPValidationError" not in schemas
@@ -308,6 +344,22 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
         (DeliveryView, hook_examples.TESTING),
         (DeliveryView, hook_examples.AGAIN),
         (DeliveryList, hook_examples.DELIVERIES),
+        (SessionCreation, session_examples.CREATION),
+        (SessionPatch, session_examples.PATCH),
+        (StageAnswers, session_examples.ANSWERS),
+        (FollowUpAnswers, session_examples.FOLLOW_UPS),
+        (QuestionSkip, session_examples.SKIP),
+        (StageReopening, session_examples.REOPENING),
+        (ContradictionWord, session_examples.RESOLUTION),
+        (SessionView, session_examples.NEW_SESSION),
+        (SessionView, session_examples.SESSION),
+        (SessionList, session_examples.SESSIONS),
+        (StageView, session_examples.STAGE),
+        (ContradictionList, session_examples.CONTRADICTIONS),
+        (TranscriptView, session_examples.TRANSCRIPT),
+        (CharterVersionList, session_examples.VERSIONS),
+        (WholeCharter, session_examples.WHOLE_CHARTER),
+        (CharterDiff, session_examples.CHARTER_DIFF),
         (Live, examples.LIVE),
         (Ready, examples.READY),
         (Ready, examples.NOT_READY),

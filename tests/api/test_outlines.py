@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from activities.jobs import Jobs
 from api.document_schemas import OutlineApproval, OutlineView
-from api.reviews import word
 from api.schemas import JobView
+from api.updates import word
 from core.contracts.base import Json
 from core.contracts.jobs import Answer, JobStatus
 from core.contracts.longform import Outline

@@ -251,7 +251,7 @@ async def test_a_child_job_is_not_submitted_as_a_job(client: httpx.AsyncClient, 
     before = await counts(database)
     body = {"pipeline": "longform_revision", "input": {"act": "edit_section", "document_id": UNKNOWN, "base": 1}}
     found = problem(await client.post("/v1/jobs", json=body), 422, "unknown_pipeline")
-    assert found.details == {"pipelines": ["longform"]}
+    assert found.details == {"pipelines": ["longform", "scoping"]}
     assert await counts(database) == before
 
 

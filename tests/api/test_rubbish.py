@@ -104,7 +104,7 @@ async def test_bodies_that_are_refused(client: httpx.AsyncClient, database: Data
         if where:
             assert locs(found) == where, (name, found)
         if code == "unknown_pipeline":
-            assert found.details == {"pipelines": ["longform"]}
+            assert found.details == {"pipelines": ["longform", "scoping"]}
     assert await counts(database) == before
 
 

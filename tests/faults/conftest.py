@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -102,29 +103,42 @@ def holding(database: Database) -> Holding:
     The test's own transaction has written the same (job, step, revision), so the worker's insert waits for it.
     """
 
-    @asynccontextmanager
-    async def hold(*steps: tuple[str, str]) -> AsyncIterator[None]:
-        async with database.engine.connect() as connection:
-            for job_id, step in steps:
-                await connection.execute(
-                    text("INSERT INTO steps (job_id, step, revision, run, result) VALUES (:job_id, :step, 1, 0, '{}')"),
-                    {"job_id": job_id, "step": step},
-                )
-            try:
-                yield
-            finally:
-                await connection.rollback()
-
-    return hold
+    return partial(hold_steps, database)
 
 
-async def until_held(database: Database, count: int) -> list[int]:
-    """Wait until that many workers wait to store a step. The processes of Postgres that wait for them."""
+@asynccontextmanager
+async def hold_steps(database: Database, *steps: tuple[str, str]) -> AsyncIterator[None]:
+    """Within, whoever stores one of these steps of a job waits."""
+    async with database.engine.connect() as connection:
+        for job_id, step in steps:
+            await connection.execute(
+                text("INSERT INTO steps (job_id, step, revision, run, result) VALUES (:job_id, :step, 1, 0, '{}')"),
+                {"job_id": job_id, "step": step},
+            )
+        try:
+            yield
+        finally:
+            await connection.rollback()
+
+
+@asynccontextmanager
+async def hold_rows(database: Database, statement: str) -> AsyncIterator[None]:
+    """Within, whoever wants the rows that a statement locks waits."""
+    async with database.engine.connect() as connection:
+        await connection.execute(text(statement))
+        try:
+            yield
+        finally:
+            await connection.rollback()
+
+
+async def until_held(database: Database, count: int, what: str = "INSERT INTO steps") -> list[int]:
+    """Wait until that many workers wait to store a step, or do `what`. The processes of Postgres that wait for them."""
     waiting = (
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' "
-        "AND query LIKE '%INSERT INTO steps%'"
+        "AND strpos(query, :what) > 0"
     )
-    found = await eventually(lambda: rows(database, waiting), lambda found: len(found) >= count, 30)
+    found = await eventually(lambda: rows(database, waiting, what=what), lambda found: len(found) >= count, 30)
     return [row["pid"] for row in found]
 
 

@@ -24,9 +24,9 @@ from core.contracts.names import Queue, workflow_id
 from core.contracts.webhooks import DELIVERY, DeliveryRequest, Schedule
 from core.embedded.temporal import EmbeddedTemporal
 from core.temporal import connect, prepare_namespace
+from tests.replay.sessions import SESSIONS
 from tests.support.scripted import (
     REF,
-    ScriptedJobs,
     ScriptedLongform,
     plan,
     request,
@@ -34,6 +34,8 @@ from tests.support.scripted import (
     scripted_workers,
     start,
 )
+from tests.support.scripted_scoping import ScriptedScoping
+from tests.support.scripted_steps import ScriptedJobs
 from workflows.webhooks import DeliveryWorkflow
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -264,11 +266,14 @@ SCENARIOS: dict[str, Scenario] = {
 }
 
 
-async def record(client: Client, scenario: Scenario) -> str:
+async def record(client: Client, name: str) -> str:
     """Run one scenario to its end. Its history as JSON."""
-    jobs, longform = ScriptedJobs(), ScriptedLongform()
-    async with scripted_workers(client, jobs, longform):
-        handle = await scenario(client, jobs, longform)
+    jobs, longform, scoping = ScriptedJobs(), ScriptedLongform(), ScriptedScoping()
+    async with scripted_workers(client, jobs, longform, scoping):
+        if name in SESSIONS:
+            handle = await SESSIONS[name](client, jobs, scoping)
+        else:
+            handle = await SCENARIOS[name](client, jobs, longform)
         with contextlib.suppress(WorkflowFailureError):
             await handle.result()
         return json.dumps(scrub(json.loads((await handle.fetch_history()).to_json())), indent=1)
@@ -303,10 +308,10 @@ async def recording_client(namespaces: list[str]) -> AsyncIterator[Callable[[str
 async def main() -> None:
     """Record what is missing."""
     HISTORIES.mkdir(exist_ok=True)
-    missing = [name for name in SCENARIOS if not (HISTORIES / f"{name}.json").exists()]
+    missing = [name for name in (*SCENARIOS, *SESSIONS) if not (HISTORIES / f"{name}.json").exists()]
     async with recording_client(missing) as client:
         for name in missing:
-            (HISTORIES / f"{name}.json").write_text(await record(await client(name), SCENARIOS[name]) + "\n")
+            (HISTORIES / f"{name}.json").write_text(await record(await client(name), name) + "\n")
             print(f"recorded {name}")
 
 

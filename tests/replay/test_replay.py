@@ -10,6 +10,7 @@ from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
 from tests.replay.record import HISTORIES, SCENARIOS
+from tests.replay.sessions import SESSIONS
 from worker.interceptors import AtelierInterceptor
 from worker.registry import WORKFLOWS
 from worker.sandbox import runner
@@ -27,11 +28,11 @@ def replayer() -> Replayer:
 
 
 def history(path: Path) -> WorkflowHistory:
-    return WorkflowHistory.from_json("longform/job", path.read_text())
+    return WorkflowHistory.from_json(f"{path.stem.split('-')[0]}/job", path.read_text())
 
 
 def test_every_scenario_is_recorded() -> None:
-    assert {path.stem for path in RECORDED} >= set(SCENARIOS)
+    assert {path.stem for path in RECORDED} >= {*SCENARIOS, *SESSIONS}
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)

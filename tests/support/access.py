@@ -15,12 +15,14 @@ from api.tokens import ALGORITHM, TokenSigner
 from core.artifacts.store import ArtifactStore
 from core.contracts.documents import Reason
 from core.contracts.jobs import FinishJob, JobResult, JobStatus
+from core.contracts.scoping import Base
 from core.db.engine import Database
 from core.db.ids import artifact_id, new_id
 from core.db.repositories.runs import RunRepository
-from core.db.tables import metadata
+from core.db.schema import metadata
 from core.db.tokens import hash_token
 from tests.api.ledger_rows import attempt
+from tests.api.scoped import Scoped
 from tests.api.written import Shelf, an_article
 from tests.support.rows import accept, begin
 
@@ -40,10 +42,12 @@ _STATUSES = {
     "raised": "running",
 }
 """The jobs of a person, by what is done to them, and the status they begin with."""
-_NOBODYS = {"account", "addressed_upload", "erasure", "number", "provider", "section"}
+_NOBODYS = {"account", "addressed_upload", "contradiction", "erasure", "number", "provider", "section"}
 """Of the things of a person those that are no secret of theirs, or that a problem repeats from the URL."""
 _DOCUMENTS = ("regenerated", "edited", "restored")
 """The documents of a person that are changed: only one change of each can be under way."""
+_SESSIONS = ("session", "reopened_session", "deleted_session")
+"""The scoping sessions of a person that have ended in a charter."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ class Person:
         return {
             "job_id": jobs,
             "document_id": documents,
+            "session_id": [self.things[thing] for thing in (*_SESSIONS, "asking")],
+            "contradiction_id": [self.things["contradiction"]],
             "artifact_id": [self.things["artifact"]],
             "upload_id": [self.things["upload"]],
             "hook_id": [self.things["hook"]],
@@ -141,6 +147,8 @@ class Registry:
                 section="s1",
                 **await self._jobs(person),
                 **await self._documents(person),
+                contradiction="one",
+                **await self._sessions(person),
                 **{thing: await self._upload(person) for thing in ("upload", "deleted_upload", "addressed_upload")},
             )
         return person
@@ -262,6 +270,19 @@ class Registry:
             await shelf.write(article, document_id=first.document_id, parent=1, reason=Reason.EDITED)
             found[thing] = first.document_id
         return found
+
+    async def _sessions(self, person: Person) -> dict[str, str]:
+        """One that asks its first question, and some that have a charter; the first of them of two versions."""
+        name = f"The {person.content}"
+
+        def scoped() -> Scoped:
+            return Scoped(self._database, self._store, person.id)
+
+        found = {thing: (await (await scoped().begin(name)).complete()).id for thing in _SESSIONS}
+        first = found["session"]
+        base = Base(job_id=first, document_id=first, version=1, stage=2)
+        await (await scoped().begin(name, base=base)).complete()
+        return {**found, "asking": (await scoped().begin(name)).id}
 
     async def _insert(self, table: str, **row: Any) -> None:
         await self._run(f"INSERT INTO {table} ({', '.join(row)}) VALUES (:{', :'.join(row)})", **row)

@@ -19,6 +19,7 @@ from core.contracts.names import workflow_id
 from core.db.engine import Database
 from core.db.repositories.artifacts import ReferenceRepository
 from core.ledger.prices import price
+from tests.support.audit_scoping import SCOPING_TABLES, check_scoping
 from tests.support.stack import eventually
 from tests.support.wire import WireProvider
 from worker.registry import WORKFLOWS
@@ -62,7 +63,7 @@ class Audit:
 
     async def check(self) -> None:
         """Read all, and fail with everything that does not add up."""
-        tables = {name: await self._rows(name) for name in TABLES}
+        tables = {name: await self._rows(name) for name in (*TABLES, *SCOPING_TABLES)}
         jobs = {row.id: row for row in tables["jobs"]}
         for job in jobs.values():
             self._check_state(job)
@@ -74,7 +75,8 @@ class Audit:
         self._check_refusals(jobs, tables["attempts"])
         self._check_requests(tables["attempts"])
         self._check_bills(tables["attempts"])
-        await self._check_artifacts(tables["artifacts"], tables["steps"])
+        await self._check_artifacts(tables["artifacts"], tables["steps"], tables["charters"])
+        check_scoping(jobs, tables, self._expect)
         assert not self.wrong, "the auditor found:\n- " + "\n- ".join(self.wrong)
 
     async def _rows(self, table: str) -> Sequence[Row[Any]]:
@@ -256,12 +258,15 @@ class Audit:
                 here, there = sum(getattr(row, name) for row in told), sum(getattr(bill, name) for bill in bills)
                 self._expect(here <= there, f"{model}: the ledger has {here} {name}, the provider billed {there}")
 
-    async def _check_artifacts(self, artifacts: Iterable[Row[Any]], steps: Iterable[Row[Any]]) -> None:
+    async def _check_artifacts(
+        self, artifacts: Iterable[Row[Any]], steps: Iterable[Row[Any]], charters: Iterable[Row[Any]]
+    ) -> None:
         known = {(str(row.owner_id), row.sha256): row.size for row in artifacts}
-        for step in steps:
-            result = json.loads(step.result) if isinstance(step.result, str) else step.result
-            for owner, sha in _refs(result):
-                self._expect((owner, sha) in known, f"step {step.step} refers to bytes without a row: {sha}")
+        referring = [(f"step {step.step}", step.result) for step in steps]
+        referring += [(f"charter {c.number}", part) for c in charters for part in (c.charter, c.sections, c.outputs)]
+        for who, refers in referring:
+            for owner, sha in _refs(json.loads(refers) if isinstance(refers, str) else refers):
+                self._expect((owner, sha) in known, f"{who} refers to bytes without a row: {sha}")
 
         async def referenced(keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
             async with self.database.transaction() as connection:

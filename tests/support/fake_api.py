@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from tests.support.fake_documents import diff_view, document_view, refusal
 from tests.support.fake_money import CALLS, Purse
 from tests.support.fake_people import ME, People
+from tests.support.fake_sessions import FakeSessions
 
 Json = dict[str, Any]
 KEY = "atl_a-key-for-tests"
@@ -124,6 +125,7 @@ class FakeApi:
         """The versions of each, oldest first."""
         self.purse = Purse()
         self.people = People()
+        self.sessions = FakeSessions()
         self.calls = CALLS
         """Of every job."""
         self.after_events: Json | None = None
@@ -210,6 +212,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, self.fake.artifact, "application/pdf")
         if parts[0] == "documents":
             return self._document(parts[1:], query)
+        if parts[0] == "sessions":
+            return self._told(*self.fake.sessions.answer(self.command, parts[1:]))
         if parts == ["me"] and self.command == "DELETE":
             return self._json(202, self.fake.people.erasing())
         if parts == ["me"]:
@@ -272,6 +276,7 @@ class _Handler(BaseHTTPRequestHandler):
             "cancel": {"status": "cancelled"},
             "pause": {"status": "paused", "paused": True},
             "resume": {"status": "running", "paused": False},
+            "retry": {"status": "pending"},
         }
         job |= changes[act]
         return self._json(202, job)

@@ -1,33 +1,23 @@
 """Activities for workflow tests: they subclass the contracts, do no I/O, and do what a test tells them."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
-from typing import Any, Literal
+from typing import Any
 
 import pydantic
-from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
+from activities.scoping import Scoping
 from core.contracts.base import ArtifactRef, implements
-from core.contracts.errors import AtelierError, ErrorType, as_failure
+from core.contracts.errors import ErrorType
 from core.contracts.jobs import (
-    Answer,
-    BeginJob,
-    Begun,
-    FinishJob,
     JobActivities,
     JobRequest,
     JobResult,
     Output,
-    PaidRequest,
-    SetStatus,
-    StepRequest,
-    StoreAnswer,
-    StoredAnswer,
 )
 from core.contracts.longform import Brief, LeftOut, Source, UnreadSource
 from core.contracts.longform_sources import FetchedFile, FetchSource, ReadSource, SourceFetched, SourceRead
@@ -60,7 +50,9 @@ from core.contracts.longform_steps import (
     WriteTransitions,
 )
 from core.contracts.names import Queue, workflow_id
+from core.contracts.scoping_steps import ScopingActivities
 from core.contracts.webhooks import Tried, TryDelivery, WebhookActivities
+from tests.support.scripted_steps import ScriptedSteps
 from worker.registry import WORKFLOWS, by_queue
 from worker.run import STICKY_TIMEOUT
 from worker.sandbox import runner
@@ -69,92 +61,13 @@ from workflows.registry import PIPELINES
 REF = ArtifactRef(owner_id="owner", sha256="0" * 64, size=1, media_type="text/plain")
 
 
-class ScriptedJobs(JobActivities):
-    """Remembers what a workflow says of its job."""
-
-    def __init__(self, begun: Begun | None = None) -> None:
-        self.begun = begun or Begun(proceed=True)
-        self.said: list[str] = []
-        self.last: FinishJob | None = None
-        self.waiting_for: list[dict[str, Any]] = []
-        self.answers: dict[tuple[str, int], Answer] = {}
-        self.storing: asyncio.Event | None = None
-        """While it is there and not set, no answer is stored."""
-        self.changed = asyncio.Condition()
-        self._at_the_door = False
-
-    @implements(JobActivities.begin)
-    async def begin(self, request: BeginJob) -> Begun:
-        await self._say("running")
-        return self.begun
-
-    @implements(JobActivities.set_status)
-    async def set_status(self, request: SetStatus) -> None:
-        if request.waiting_for is not None:
-            self.waiting_for.append(request.waiting_for)
-        await self._say(request.status.value)
-
-    @implements(JobActivities.read_answer)
-    async def read_answer(self, request: StepRequest) -> StoredAnswer:
-        return StoredAnswer(answer=self.answers.get((request.key.step, request.key.revision)))
-
-    @implements(JobActivities.store_answer)
-    async def store_answer(self, request: StoreAnswer) -> StoredAnswer:
-        if self.storing is not None:
-            async with self.changed:
-                self._at_the_door = True
-                self.changed.notify_all()
-            await self.storing.wait()
-        return StoredAnswer(answer=self.answers.setdefault((request.key.step, request.key.revision), request.answer))
-
-    @implements(JobActivities.finish)
-    async def finish(self, request: FinishJob) -> None:
-        self.last = request
-        await self._say(request.status.value)
-
-    async def _say(self, status: str) -> None:
-        async with self.changed:
-            self.said.append(status)
-            self.changed.notify_all()
-
-    async def until_said(self, status: str, times: int = 1) -> None:
-        """Wait until the job has had a status, so many times."""
-        async with self.changed, asyncio.timeout(20):
-            await self.changed.wait_for(lambda: self.said.count(status) >= times)
-
-    async def until_storing(self) -> None:
-        """Wait until an answer is held at the door."""
-        async with self.changed, asyncio.timeout(20):
-            await self.changed.wait_for(lambda: self._at_the_door)
-
-
-class Reached(asyncio.Event):
-    """A point that a workflow comes to, or the test fails."""
-
-    async def wait(self) -> Literal[True]:
-        """Wait until it is there. Raises TimeoutError."""
-        async with asyncio.timeout(20):
-            return await super().wait()
-
-
-class ScriptedLongform(LongformActivities):
-    """Answers at once, unless a gate is set for the step; fails where a failure is set for `step`, `step model` or
-    `step revision`."""
+class ScriptedLongform(ScriptedSteps, LongformActivities):
+    """Writes documents."""
 
     def __init__(self, sections: int = 3) -> None:
+        super().__init__()
         self.sections = sections
-        self.asked: Counter[str] = Counter()
-        self.revisions: list[tuple[str, int]] = []
-        self.changed = asyncio.Condition()
         self.shares_prefix = False
-        self.requests: list[PaidRequest] = []
-        """What models were asked."""
-        self.gates: dict[str, asyncio.Event] = {}
-        self.failures: dict[str, AtelierError] = {}
-        self.reached: dict[str, asyncio.Event] = {}
-        self.cancelled: list[str] = []
-        self.deaf: set[str] = set()
-        """Steps that end before their worker hears of a cancel."""
         self.hit: JobResult | None = None
         """What the cache has."""
         self.words: dict[str, int] = {}
@@ -166,39 +79,6 @@ class ScriptedLongform(LongformActivities):
         """Why sources that are not required cannot be read, by id."""
         self.kept: list[KeepVersion] = []
         self.report: ExportReport | None = None
-
-    async def until_asked(self, step: str) -> None:
-        """Wait until a step was asked of a model: `step model`."""
-        async with self.changed, asyncio.timeout(20):
-            await self.changed.wait_for(lambda: self.asked[step] > 0)
-
-    def hold(self, step: str) -> tuple[asyncio.Event, asyncio.Event]:
-        """Make a step wait. The events: it was reached; it may go on."""
-        self.gates[step], self.reached[step] = asyncio.Event(), Reached()
-        return self.reached[step], self.gates[step]
-
-    async def _take(self, request: StepRequest, model: str = "") -> None:
-        step = request.key.step
-        if isinstance(request, PaidRequest):
-            self.requests.append(request)
-        async with self.changed:
-            self.asked[f"{step} {model}".strip()] += 1
-            self.changed.notify_all()
-        self.revisions.append((step, request.key.revision))
-        if step in self.gates:
-            self.reached[step].set()
-            try:
-                while not self.gates[step].is_set():
-                    if step not in self.deaf:
-                        activity.heartbeat()
-                    await asyncio.sleep(0.05)
-            except asyncio.CancelledError:
-                self.cancelled.append(step)
-                raise
-        named = (f"{step} {model}".strip(), f"{step} {request.key.revision}", step)
-        failure = next((self.failures[name] for name in named if name in self.failures), None)
-        if failure is not None:
-            raise as_failure(failure)
 
     @implements(LongformActivities.fetch_source)
     async def fetch_source(self, request: FetchSource) -> SourceFetched:
@@ -335,9 +215,17 @@ class ScriptedWebhooks(WebhookActivities):
 
 
 @asynccontextmanager
-async def scripted_workers(client: Client, jobs: JobActivities, longform: LongformActivities) -> AsyncIterator[None]:
-    """Workers on every queue, with the product's own sandbox and failure types. Receivers of webhooks fail twice."""
-    queues = by_queue(jobs, longform)
+async def scripted_workers(
+    client: Client,
+    jobs: JobActivities,
+    longform: LongformActivities | None = None,
+    scoping: ScopingActivities | None = None,
+) -> AsyncIterator[None]:
+    """Workers on every queue, with the product's own sandbox and failure types. A pipeline that is not given is not
+    run. Receivers of webhooks fail twice."""
+    nothing: Any = None
+    unused = Scoping(nothing, nothing, nothing, nothing)
+    queues = by_queue(jobs, longform or ScriptedLongform(), scoping or unused)
     queues[Queue.WEB].append(ScriptedWebhooks().deliver)
     workers = [
         Worker(

@@ -173,3 +173,9 @@ def test_a_job_shows_what_it_read_and_what_it_left_out() -> None:
     assert any(line.startswith("left out r3 scan") and "The PDF has no text." in line for line in lines)
     assert "\x1b.pdf" not in shown
     assert "result" not in shown
+
+
+def test_a_reminder_says_until_when() -> None:
+    told = Timeline().apply({"seq": 1, "type": "job.reminder", "data": {"expires_at": "2026-12-21T10:00:00+00:00"}})
+    assert told is not None
+    assert told.startswith("still waits for you until 2026-12-2")

@@ -12,6 +12,7 @@ from pypdf.generic import DictionaryObject
 from core.contracts.documents import Article
 from core.contracts.errors import AtelierError, ErrorType
 from core.documents import pdf as pdf_module
+from core.documents import typesetting
 from core.documents.blocks import Block, parse_blocks, plain_text
 from core.documents.labels import labels
 from core.documents.pdf import article_to_pdf
@@ -127,7 +128,7 @@ def test_the_same_article_gives_the_same_bytes() -> None:
     made, other = article(RICH, RICH), article(RICH, "x")
     first = article_to_pdf(made)
     article_to_pdf(other)
-    pdf_module._fonts.cache_clear()
+    typesetting.fonts.cache_clear()
     assert article_to_pdf(made) == first
 
 

@@ -15,7 +15,7 @@ from core.db.repositories.documents import DocumentRepository
 from core.db.repositories.events import JobEventsRepository
 from core.db.repositories.identities import IdentityRepository
 from core.db.repositories.jobs import JobFilter, JobRepository
-from core.db.tables import metadata
+from core.db.schema import metadata
 from core.db.tokens import hash_token
 from migrations.run import migrate
 
@@ -44,9 +44,12 @@ async def test_down_to_nothing_and_up_again(database: Database) -> None:
     before = await _made(database)
     assert {table.name for table in metadata.sorted_tables} <= before
     assert {"delete_empty_document()", "on delete_empty_document"} <= before
+    await migrate(database, "0006")
+    unscoped = await _made(database)
+    assert before - unscoped == set(SCOPING)
     await migrate(database, "0005")
     untold = await _made(database)
-    assert before - untold == {"signing_secrets", "webhooks", "deliveries"}
+    assert unscoped - untold == {"signing_secrets", "webhooks", "deliveries"}
     await migrate(database, "0004")
     without_files = await _made(database)
     assert "uploads" in untold - without_files
@@ -71,7 +74,8 @@ async def test_down_to_nothing_and_up_again(database: Database) -> None:
 TOKEN = "atl_the-key-of-the-embedded-mode"
 PEOPLE = ("sessions", "refresh_tokens", "limits", "audit", "erasures")
 """Tables of revision 0004."""
-FILES = ("uploads", "signing_secrets", "webhooks", "deliveries")
+SCOPING = ("scoping_sessions", "scoping_entries", "scoping_checkpoints", "scoping_turns", "charters")
+LATER = ("uploads", "signing_secrets", "webhooks", "deliveries", *SCOPING)
 """Tables of later revisions."""
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -147,7 +151,7 @@ async def snapshot(database: Database, owner_id: str) -> Rows:
             text("SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'")
         )
         has = {(row.table_name, row.column_name) for row in columns}
-        for table in sorted({table for table, _ in has} - {"alembic_version", "cooldowns", *PEOPLE, *FILES}):
+        for table in sorted({table for table, _ in has} - {"alembic_version", "cooldowns", *PEOPLE, *LATER}):
             mine = f"job_id IN (SELECT id FROM jobs WHERE owner_id = '{owner_id}')"
             if (table, "owner_id") in has:
                 mine = f"owner_id = '{owner_id}'"

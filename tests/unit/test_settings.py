@@ -159,6 +159,20 @@ async def test_no_process_starts_in_production_without_its_secrets(folder: Path)
     assert migrations == ["DATABASE_URL"]
 
 
+@pytest.mark.parametrize(
+    ("days", "seconds"),
+    [
+        ({}, (30 * 86_400, 3 * 86_400)),
+        ({"review_expiry_days": 1}, (86_400, 43_200)),
+        ({"review_reminder_days": 0}, (30 * 86_400, 0)),
+        ({"review_expiry_days": 0.00001}, (1, 0)),
+    ],
+)
+def test_a_reminder_comes_before_the_end_and_in_the_second_half(days: dict[str, Any], seconds: tuple[int, int]) -> None:
+    settings = Settings(_env_file=None, **days)
+    assert (settings.review_seconds, settings.remind_seconds) == seconds
+
+
 def test_allowed_hosts_are_understood_or_nothing_starts() -> None:
     given = Settings(_env_file=None, fetch_allowed_hosts=" wiki.lan:8080, 10.1.0.0/16,")
     assert given.allowed_hosts == ("wiki.lan:8080", "10.1.0.0/16")

@@ -12,7 +12,7 @@ from core.contracts.errors import AtelierError, ErrorType
 from core.contracts.jobs import Answer, Control, JobResult
 from core.contracts.longform_steps import REVIEW_STEP, OutlineAgain, OutlineApproved, OutlineEdited
 from tests.support.scripted import plan, request, start
-from tests.workflows.conftest import Bench
+from tests.workflows.conftest import Bench, fired
 
 HAIKU = "anthropic:claude-haiku-4-5"
 Handle = WorkflowHandle[Any, Any]
@@ -156,16 +156,6 @@ async def test_an_answer_that_is_being_stored_when_the_time_is_up_counts(bench: 
     bench.jobs.storing.set()
     await answering
     await handle.result()
-
-
-async def fired(handle: Handle) -> None:
-    """Wait until the workflow's timer has gone off."""
-    async with asyncio.timeout(20):
-        while True:
-            history = await handle.fetch_history()
-            if any(event.HasField("timer_fired_event_attributes") for event in history.events):
-                return
-            await asyncio.sleep(0.05)
 
 
 async def test_a_retry_knows_what_was_answered(bench: Bench) -> None:

@@ -9,7 +9,6 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.contracts.base import Json
-from core.contracts.errors import AtelierError, ErrorType
 from core.contracts.jobs import (
     ALIVE,
     ENDED,
@@ -23,11 +22,13 @@ from core.contracts.jobs import (
     FinishJob,
     JobRequest,
     JobStatus,
+    Remind,
     SetStatus,
     StepKey,
 )
 from core.contracts.names import JobAddress
 from core.db.repositories.events import EventRepository, one_of
+from core.db.repositories.held import hold_job
 from core.db.repositories.spending import SpendingRepository
 from core.db.repositories.steps import StepArtifact, StepRepository
 
@@ -74,10 +75,12 @@ class RunRepository:
         self._connection = connection
         self._events = EventRepository(connection)
 
-    async def claim(self, limit: int, stale: timedelta, review_seconds: int) -> list[JobRequest]:
+    async def claim(
+        self, limit: int, stale: timedelta, review_seconds: int, remind_seconds: int = 0
+    ) -> list[JobRequest]:
         """Take jobs to start, oldest first, that no one took, or whose taker was not heard of for `stale`.
 
-        `review_seconds` is how long each of them will wait for a person.
+        `review_seconds` is how long each of them will wait for a person, who is reminded `remind_seconds` before.
         """
         rows = await self._connection.execute(
             text(
@@ -99,6 +102,7 @@ class RunRepository:
                     input=json.loads(row.input),
                     models=tuple(row.models),
                     review_seconds=review_seconds,
+                    remind_seconds=remind_seconds,
                     trace_id=row.trace_id,
                 )
                 for row in rows
@@ -128,7 +132,12 @@ class RunRepository:
 
     async def begin(self, request: BeginJob) -> Begun:
         """The workflow runs. Idempotent by (job, run). A job cancelled or deleted meanwhile does not
-        proceed."""
+        proceed.
+
+        Of one that continued as new the row says nothing but its run id. It is changed under the row's lock, and what
+        people want is read under it: a wish that was told to the run before in vain is heard here, and one that comes
+        later is told to this one.
+        """
         row = (
             await self._connection.execute(
                 text(
@@ -143,6 +152,15 @@ class RunRepository:
         if row.cancel_requested_at is not None:
             await self.finish(FinishJob(job_id=request.job_id, run=request.run, status=JobStatus.CANCELLED))
             return Begun(proceed=False)
+        if request.continued:
+            await self._connection.execute(
+                text(
+                    "UPDATE jobs SET workflow_run_id = :workflow_run_id, control_sent = control_seq, "
+                    "updated_at = now() WHERE id = :id"
+                ),
+                {"id": request.job_id, "workflow_run_id": request.workflow_run_id},
+            )
+            return Begun(proceed=True, control=_control(row))
         await self._events.append(
             request.job_id,
             EventType.STARTED,
@@ -174,6 +192,17 @@ class RunRepository:
         if seq is not None and request.status is JobStatus.WAITING_FOR_BUDGET:
             await SpendingRepository(self._connection).tell_refused(request.job_id, request.waiting_for or {})
 
+    async def remind(self, request: Remind) -> None:
+        """Remind the owner of a job that waits for a person. Idempotent by (job, run, change)."""
+        await self._events.append(
+            request.job_id,
+            EventType.REMINDER,
+            f"run:{request.run}:reminder:{request.change}",
+            {"expires_at": request.expires_at},
+            where="run = :run AND status = :waiting",
+            values={"run": request.run, "waiting": JobStatus.WAITING_FOR_INPUT.value},
+        )
+
     async def read_answer(self, key: StepKey) -> Answer | None:
         """What a person answered at a step, in whatever run."""
         stored = await StepRepository(self._connection).stored(key)
@@ -184,15 +213,7 @@ class RunRepository:
 
         Needs a transaction. Raises `INVALID_STATE` when the job ended, is gone, or is in another run.
         """
-        row = (
-            await self._connection.execute(
-                text("SELECT status, run FROM jobs WHERE id = :job_id AND owner_id = :owner_id FOR NO KEY UPDATE"),
-                {"job_id": key.job_id, "owner_id": key.owner_id},
-            )
-        ).first()
-        if row is None or row.run != key.run or JobStatus(row.status) in ENDED:
-            now = "is gone" if row is None else "was retried" if row.run != key.run else f"is {row.status}"
-            raise AtelierError(ErrorType.INVALID_STATE, f"The job {now}, so the answer came too late.")
+        await hold_job(self._connection, key, "the answer")
         files = [StepArtifact(file.name, file.ref) for file in answer.files]
         stored = await StepRepository(self._connection).store(key, answer.model_dump_json(), files, simulated=False)
         return Answer.model_validate_json(stored)

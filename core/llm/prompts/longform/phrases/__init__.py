@@ -70,33 +70,38 @@ def bank_for(language: str) -> Bank:
     return _load(primary if primary in LANGUAGES else "en")
 
 
+def typeset(line: str, language: str) -> str:
+    """A phrase with the apostrophes and spaces of its language."""
+    # French sets a no-break space at its high punctuation marks and inside its quotation marks.
+    line = line.replace("'", "’")
+    return re.sub(r" (?=[?;:!»])|(?<=«) |^(?=;)", "\u00a0", line) if language == "fr" else line
+
+
 @lru_cache(maxsize=len(LANGUAGES))
 def _load(language: str) -> Bank:
     text = (_FOLDER / f"{language}.yaml").read_text(encoding="utf-8")
     raw = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
 
-    def typeset(line: str) -> str:
-        # French sets a no-break space at its high punctuation marks and inside its quotation marks.
-        line = line.replace("'", "’")
-        return re.sub(r" (?=[?;:!»])|(?<=«) |^(?=;)", "\u00a0", line) if language == "fr" else line
+    def typed(line: str) -> str:
+        return typeset(line, language)
 
     def lines(block: str) -> tuple[str, ...]:
-        return tuple(typeset(line) for line in block.splitlines() if line)
+        return tuple(typed(line) for line in block.splitlines() if line)
 
     names = ("titles", "theses", "purposes", "hooks", "closers", "keyword_points")
     return Bank(
         language=language,
-        quotes=(typeset(raw["quotes"][0]), typeset(raw["quotes"][1])),
+        quotes=(typed(raw["quotes"][0]), typed(raw["quotes"][1])),
         lead=re.compile("|".join(raw["lead"].splitlines()), re.IGNORECASE),
-        questions=frozenset(typeset(raw["questions"]).split()),
-        wrap=typeset(raw["wrap"]),
+        questions=frozenset(typed(raw["questions"]).split()),
+        wrap=typed(raw["wrap"]),
         code_labels=tuple(raw["code_labels"].split()),
         connectors=lines(raw["connectors"]),
         asides=lines(raw["asides"]),
         angles=tuple(_angle(line) for line in lines(raw["angles"])),
         lines={name: lines(raw[name]) for name in names},
         families={name: Family(*(lines(part) for part in parts.values())) for name, parts in raw["families"].items()},
-        judge={name: typeset(line) for name, line in raw["judge"].items()},
+        judge={name: typed(line) for name, line in raw["judge"].items()},
     )
 
 

@@ -1,0 +1,1 @@
+"""The prompts of `scoping`, and what the simulator answers to them."""
