@@ -33,11 +33,8 @@ PACES = {
     TimeoutClass.LOCAL: Pace(3.0, 25.0),
 }
 """What most models of a class do most of the time; it changes by the hour, and locally with the machine."""
-NOTES = (
-    "Tokens are guessed from the length that is asked for, its sections and its sources.",
-    "Some sections are written a second time to bring them to their length.",
-    "Failed attempts and what a person asks for on the way come on top; a provider's prompt cache makes it cheaper.",
-)
+NOTE = "Failed attempts and what a person asks for on the way come on top; a provider's prompt cache makes it cheaper."
+"""What holds of every estimate."""
 
 
 def estimate_view(calls: Sequence[EstimatedCall], model: str, settings: Settings) -> View:
@@ -53,8 +50,8 @@ def estimate_view(calls: Sequence[EstimatedCall], model: str, settings: Settings
     }
 
 
-def basis_view(calls: Sequence[EstimatedCall]) -> View:
-    """What an estimate rests on, as `money_schemas.BasisView`."""
+def basis_view(calls: Sequence[EstimatedCall], notes: Sequence[str]) -> View:
+    """What an estimate rests on, as `money_schemas.BasisView`. `notes`: the pipeline's own."""
     by_prompt: dict[str, list[EstimatedCall]] = {}
     for call in calls:
         by_prompt.setdefault(call.prompt, []).append(call)
@@ -68,7 +65,7 @@ def basis_view(calls: Sequence[EstimatedCall]) -> View:
             }
             for prompt, same in by_prompt.items()
         ],
-        "notes": list(NOTES),
+        "notes": [*notes, NOTE],
     }
 
 

@@ -65,7 +65,7 @@ _STAGES = [
 ]
 _QUESTION: Example = {
     "id": "yearly_value",
-    "text": "What would a solution be worth in one year, in money, hours or another unit you count in?",
+    "text": "What would a solution be worth in one year, in money, hours or another figure?",
     "help": "Show the sum: how many cases, times what each one saves or earns.",
     "status": "follow_up",
     "follow_up": "How did you come to that figure: how many bicycles, and what does fetching one cost?",
@@ -224,7 +224,7 @@ _VERSION: Example = {
     "sha256": SHA256,
     "outputs": [
         {
-            "name": "sorted-help-desk.pdf",
+            "name": "sorted-help-desk-charter.pdf",
             "artifact_id": ARTIFACT_ID,
             "media_type": "application/pdf",
             "size": 61220,

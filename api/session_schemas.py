@@ -10,7 +10,7 @@ from api.schemas import AnswerModel, CostView, OutputView, PageQuery, ReceiverUr
 from core.contracts.base import Json, Submission
 from core.contracts.jobs import JobError, JobStatus
 from core.contracts.llm import ModelChain
-from core.contracts.scoping import AnswerText, Finding, QuestionId, ScopingInput
+from core.contracts.scoping import AnswerText, Finding, QuestionId, Resolution, ScopingInput
 from core.contracts.scoping_charter import Charter, Decision
 from core.contracts.scoping_state import Phase, QuestionStatus, StageStatus
 
@@ -244,7 +244,7 @@ class QuestionView(AskedQuestion):
     vague: bool
     skipped: bool
     because: str
-    resolutions: list[str]
+    resolutions: list[Resolution]
 
 
 class FindingView(Finding):

@@ -1,6 +1,7 @@
 """Scoping sessions and charters as the answers show them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from api.views import View, job_view, output_view
 from core.contracts.jobs import JobStatus
@@ -191,7 +192,7 @@ def whole_charter_view(record: CharterRecord, charter: Charter) -> View:
 
 def _common(summary: SessionSummary) -> View:
     job = summary.job
-    waiting_for = job.waiting_for or {}
+    until = (job.waiting_for or {}).get("expires_at") if job.status is JobStatus.WAITING_FOR_INPUT else None
     return {
         "id": job.id,
         "name": job.title,
@@ -199,7 +200,7 @@ def _common(summary: SessionSummary) -> View:
         "status": job.status.value,
         # A session that nobody has opened yet is about to be; one that is paused or short of money stands still.
         "working": job.status in _MOVING and (summary.at_work or not summary.opened),
-        "expires_at": waiting_for.get("expires_at") if job.status is JobStatus.WAITING_FOR_INPUT else None,
+        "expires_at": datetime.fromisoformat(until) if until else None,
         "document_id": summary.document_id,
         "simulated": job.simulated,
         "created_at": job.created_at,
@@ -254,7 +255,7 @@ def _question(shown: Shown, question: Question, state: QuestionState) -> View:
         "vague": state.vague,
         "skipped": state.status is QuestionStatus.SKIPPED,
         "because": told.because,
-        "resolutions": list(told.resolutions),
+        "resolutions": [word.model_dump(mode="json") for word in told.resolutions],
     }
 
 

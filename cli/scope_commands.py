@@ -213,26 +213,32 @@ def versions(
     """List the versions of a session's charter, newest first."""
     console = Console()
     with connect() as api:
-        found = list(api.pages(f"/v1/sessions/{api.resolve_session(session)}/charter/versions", limit))
+        full = api.resolve_session(session)
+        found = list(api.pages(f"/v1/sessions/{full}/charter/versions", limit))
     if as_json:
         print_json(found)
-    else:
+    elif found:
         console.print(versions_table(found, console.width))
+    else:
+        say(console, f"No charter yet: atelier sessions show {short_id(full)}", "dim")
 
 
 @sessions.command()
 def diff(
     session: SessionId,
-    before: Annotated[int, typer.Argument(metavar="FROM", min=1, help="A version.")],
-    after: Annotated[int, typer.Argument(metavar="TO", min=1, help="Another one.")],
+    before: Annotated[int | None, typer.Argument(metavar="[FROM", min=1, help="A version.")] = None,
+    after: Annotated[int | None, typer.Argument(metavar="TO]", min=1, help="Another one.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Show unchanged statements too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what changed between two versions of a charter, statement by statement."""
+    """Show what changed, statement by statement. Without numbers: the newest version, against the one it was made
+    from."""
     console = Console()
     with connect() as api:
-        place = f"/v1/sessions/{api.resolve_session(session)}/charter/diff"
-        found = api.json("GET", place, params={"from": before, "to": after})
+        place = f"/v1/sessions/{api.resolve_session(session)}/charter"
+        if before is None or after is None:
+            before, after = _compared(api, place, before)
+        found = api.json("GET", f"{place}/diff", params={"from": before, "to": after})
     if as_json:
         print_json(found)
     else:
@@ -241,6 +247,19 @@ def diff(
 
 COMMANDS = (scope,)
 """`sessions` is beside it."""
+
+
+def _compared(api: Api, place: str, before: int | None) -> tuple[int, int]:
+    """The newest version, and the one it was made from if no other is named. Raises CliError if there is none."""
+    newest = next(iter(api.pages(f"{place}/versions", 1)), None)
+    if newest is None:
+        raise CliError("There is no charter yet.", "`atelier sessions show ID` says where the session stands.")
+    if before is None and newest["parent"] is None:
+        raise CliError(
+            f"There is nothing to compare version {newest['number']} with.",
+            "`atelier sessions reopen ID STAGE` begins the next one.",
+        )
+    return before or int(newest["parent"]), int(newest["number"])
 
 
 def show_end(console: Console, api: Api, session: Json, out: Path | None) -> None:

@@ -231,7 +231,7 @@ class Talk:
         self._console.print(contradiction_text(contradiction, len(found), self._width), highlight=False)
         say(
             self._console,
-            "1 or 2, for the answer that holds; or what holds instead of both. A reason may follow.",
+            "1 or 2, for the answer that holds; a reason may follow, as in `1: it was counted`. Or what holds instead.",
             "dim",
         )
         while True:
@@ -243,8 +243,12 @@ class Talk:
             if line == ":edit" and (edited := self._edited(None)) is not None:
                 line = edited.said or ""
             if line and not line.startswith(":"):
-                holds, text = verdict(line.strip())
-                return self._sessions.resolve(session, str(contradiction["id"]), holds, text)
+                said = verdict(line.strip())
+                if said is not None:
+                    return self._sessions.resolve(session, str(contradiction["id"]), *said)
+                number = line.split()[0]
+                say(self._console, f"For answer {number} write `{number}: …`; if that is not meant, begin otherwise.")
+                continue
             say(self._console, "1, 2, or what holds instead; :edit, :finish or :quit.", "dim")
 
     def _sure(self) -> bool:
@@ -271,10 +275,15 @@ def _first_open(questions: Sequence[Json], drafts: Drafts) -> int:
     return next((n for n, question in enumerate(questions) if drafts.get(question) is None), len(questions))
 
 
-def verdict(line: str) -> tuple[str, str]:
-    """What a line says of a contradiction: which answer holds, and in what sense."""
+def verdict(line: str) -> tuple[str, str] | None:
+    """What a line says of a contradiction: which answer holds, and in what sense.
+
+    None if that cannot be told: `2 weeks` may be about the second answer, or be what holds instead.
+    """
     first, _, rest = line.partition(" ")
     holds = {"1": "first", "2": "second"}.get(first.rstrip(".,:"))
+    if holds and rest and first in "12":
+        return None
     return (holds, rest.strip()) if holds else ("neither", line)
 
 

@@ -26,13 +26,15 @@ from core.contracts.scoping import (
 from core.contracts.scoping_moves import Plan, failed, next_work, take
 from core.contracts.scoping_state import SessionState, Wait
 from core.contracts.scoping_steps import Checkpoint, KeepAct, KeepState, OpenSession, ScopingActivities, SessionOpened
-from workflows._chain import attempted
+from workflows._chain import attempted, stop_if_cancelled
 from workflows._errors import cause_of, refused
 from workflows._job import JobWorkflow
 
 LONGEST_REST = timedelta(minutes=10)
 """Between two times that models are asked, however often they failed."""
 _MOST_DOUBLINGS = 20
+NEXT_TURN = timedelta(seconds=2)
+"""How long a session that has rested waits at first for another one of its owner."""
 
 Result = TypeVar("Result")
 
@@ -211,12 +213,19 @@ class SessionWorkflow(JobWorkflow):
         # Of steps that are taken side by side several can fail: it is one time all the same.
         self._state = state.model_copy(update={"trouble": state.trouble.model_copy(update={"tries": tries + 1})})
         await self.keep(at_work=False)
+        # What was stored just now may have used up the cancel; then nothing would end the wait.
+        stop_if_cancelled()
         await workflow.sleep(pause, summary="until models are asked again")
 
     async def say_at_work(self) -> None:
-        """Have Postgres know that a model is about to be asked."""
-        if not self._said_at_work:
+        """Have Postgres know that a model is about to be asked. After a rest that waits for other sessions."""
+        pause = NEXT_TURN
+        while not self._said_at_work:
             await self.keep(at_work=True)
+            if not self._said_at_work:
+                stop_if_cancelled()
+                await workflow.sleep(pause, summary="until it is this session's turn")
+                pause = min(2 * pause, LONGEST_REST)
 
     async def keep(
         self,
@@ -241,10 +250,10 @@ class SessionWorkflow(JobWorkflow):
                 verdicts=verdicts,
                 checkpoint=checkpoint,
             )
-            await workflow.execute_activity_method(
+            kept = await workflow.execute_activity_method(
                 ScopingActivities.keep_state, request, summary=request.key.step, **DB
             )
-            self._said_at_work = at_work
+            self._said_at_work = at_work and kept.turn
 
     def _is_at_work(self) -> bool:
         return not isinstance(next_work(self.state, self.questions), Wait)

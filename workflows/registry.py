@@ -7,11 +7,13 @@ from typing import Any
 from core.contracts.base import Contract, Prepared, Referred, as_given
 from core.contracts.estimates import EstimatedCall
 from core.contracts.longform import PIPELINE, LongformInput, prepare, refers
+from core.contracts.longform_estimate import NOTES as LONGFORM_NOTES
 from core.contracts.longform_estimate import estimate
 from core.contracts.longform_steps import REVISION_PIPELINE, RevisionInput
 from core.contracts.reading import UploadedFile
 from core.contracts.scoping import PIPELINE as SCOPING
 from core.contracts.scoping import ScopingInput
+from core.contracts.scoping_estimate import NOTES as SCOPING_NOTES
 from core.contracts.scoping_estimate import estimate as scoping_estimate
 from core.contracts.scoping_questions import prepare as prepare_session
 from workflows.longform import LongformWorkflow
@@ -38,7 +40,8 @@ class Pipeline:
 
     `refers` finds the URLs and uploads that a checked input names. `prepare` makes the workflow's input of it, its
     owner's id and the files of those uploads by id: what is long becomes an attachment.
-    `estimate` says which calls of models a checked input is expected to take. A pipeline that is not `submittable` runs
+    `estimate` says which calls of models a checked input is expected to take, and `estimate_notes` what it is guessed
+    from. A pipeline that is not `submittable` runs
     child jobs, which routes of its own submit.
     """
 
@@ -49,6 +52,7 @@ class Pipeline:
     prepare: Callable[[Any, str, Mapping[str, UploadedFile]], Prepared] = as_given
     refers: Callable[[Any], Iterable[Referred]] = refers_to_nothing
     estimate: Callable[[Any], tuple[EstimatedCall, ...]] = nothing_known
+    estimate_notes: tuple[str, ...] = ()
     submittable: bool = True
 
 
@@ -63,6 +67,7 @@ PIPELINES = {
             prepare,
             refers,
             estimate,
+            LONGFORM_NOTES,
         ),
         Pipeline(
             REVISION_PIPELINE,
@@ -78,6 +83,7 @@ PIPELINES = {
             lambda session: session.name,
             prepare=prepare_session,
             estimate=scoping_estimate,
+            estimate_notes=SCOPING_NOTES,
         ),
     )
 }

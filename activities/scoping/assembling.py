@@ -115,7 +115,14 @@ def _findings(material: Material, stage: Stage) -> StageFindings:
 def _answer(material: Material, stage: Stage, question: Question) -> SaidAnswer:
     skipped = material.standing(question.id) == "skipped"
     said = material.said.get(question.id)
-    words = () if said is None else (*(turn.said for turn in said.turns), *said.resolutions)
+    words = () if said is None else tuple(turn.said for turn in said.turns)
     if said is not None and skipped and said.because:
         words = (*words, said.because)
-    return SaidAnswer(question=question.id, stage=stage.number, asked=question.text, said=words, skipped=skipped)
+    return SaidAnswer(
+        question=question.id,
+        stage=stage.number,
+        asked=question.text,
+        said=words,
+        settled=said.resolutions if said else (),
+        skipped=skipped,
+    )

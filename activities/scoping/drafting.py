@@ -19,6 +19,7 @@ from core.contracts.scoping_charter import (
 )
 from core.contracts.scoping_steps import DraftCharterSection, ScopingActivities, SectionDrafted
 from core.db.repositories.steps import Kept, StepArtifact
+from core.documents.charter_labels import charter_labels
 from core.documents.text import one_line
 from core.llm.provider import Reply
 
@@ -30,7 +31,7 @@ class Drafting(ScopingBase):
     async def draft_section(self, request: DraftCharterSection) -> SectionDrafted:
         """Idempotent by the step's key: a stored section is returned and no model is asked."""
         material = await self._material(request.key, request.seq)
-        plan = CHARTER[request.section]
+        plan, title = CHARTER[request.section], charter_labels(material.language).section(request.section)
         known = [question.id for stage in material.stages(plan.stages) for question in stage.questions]
 
         async def keep(reply: Reply[SectionAnswer]) -> Kept[SectionDrafted]:
@@ -45,7 +46,7 @@ class Drafting(ScopingBase):
             prompt="scoping/draft_section",
             inputs={
                 **material.project_inputs(),
-                "section": {"id": request.section.value, "title": plan.title},
+                "section": {"id": request.section.value, "title": title},
                 "stages": material.stage_inputs(plan.stages),
                 "open_points": [risk.model_dump(mode="json") for risk in material.open_risks(plan.stages)],
             },
@@ -61,7 +62,7 @@ def _section(id: SectionId, reply: Reply[SectionAnswer], material: Material) -> 
     answer, decides = reply.output, id is SectionId.DECISION
     return CharterSection(
         id=id,
-        title=CHARTER[id].title,
+        title=charter_labels(material.language).section(id),
         statements=_statements(answer.statements, material),
         decision=answer.decision if decides else None,
         conditions=_statements(answer.conditions, material) if decides else (),

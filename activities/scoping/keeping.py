@@ -43,8 +43,7 @@ class Keeping(ScopingBase):
     async def keep_state(self, request: KeepState) -> StateKept:
         """Idempotent by (run, number)."""
         async with self._database.transaction() as connection:
-            await SessionRepository(connection).keep_state(request)
-        return StateKept()
+            return StateKept(turn=await SessionRepository(connection).keep_state(request))
 
     @implements(ScopingActivities.keep_charter)
     async def keep_charter(self, request: KeepCharter) -> CharterKept:

@@ -201,9 +201,23 @@ class Material:
                 "standing": self.standing(question.id),
                 **self._answer_inputs(question.id),
                 "because": said.because if (said := self.said.get(question.id)) and said.skipped else "",
-                "resolutions": list(said.resolutions) if said else [],
+                "resolutions": self._settled_inputs(question.id),
             }
             for question in questions
+        ]
+
+    def _settled_inputs(self, question: QuestionId) -> list[Json]:
+        """How a person settled what contradicted the answer; with the other one where that holds in its place, as it
+        belongs to another stage, which the model may not be told of."""
+        said = self.said.get(question)
+        return [
+            {
+                "other": word.other,
+                "holds": word.holds,
+                "text": word.text,
+                "instead": "\n\n".join(turn.said for turn in self._turns(word.other)) if word.holds == "other" else "",
+            }
+            for word in (said.resolutions if said else ())
         ]
 
     def _asked(self, question: QuestionId) -> bool:

@@ -36,6 +36,6 @@ async def estimate(body: JsonBody, session: ReadingSession) -> Response:
         {
             "pipeline": asked.pipeline.name,
             "models": [estimate_view(asked.calls, model, session.deps.settings) for model in models],
-            "based_on": basis_view(asked.calls),
+            "based_on": basis_view(asked.calls, asked.pipeline.estimate_notes),
         }
     )

@@ -10,6 +10,10 @@ from collections.abc import Iterator
 from core.contracts.estimates import CHARACTERS_A_TOKEN, EstimatedCall
 from core.contracts.longform import PARALLEL_SECTIONS, REVISED_A_ROUND, TRANSITION_FROM, LongformInput, SourceInput
 
+NOTES = (
+    "Tokens are guessed from the length that is asked for, its sections and its sources.",
+    "Some sections are written a second time to bring them to their length.",
+)
 TOKENS_A_WORD_OF_ENGLISH, TOKENS_A_WORD = 1.4, 1.75
 PLAN_TOKENS, SECTION_TOKENS = 15_000, 6_000
 """At most so much of all sources together stands in the prompt of a plan, and of a section."""

@@ -34,7 +34,9 @@ class CharterFormat(StrEnum):
 class ScopingInput(Submission):
     """What a user asks for: a session that scopes one AI project."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=200)] = Field(description="The project's name.")
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")] = Field(
+        description="The project's name, in one line."
+    )
     description: Annotated[str, StringConstraints(min_length=1, max_length=4_000)] = Field(
         description="What the project is about, in a few sentences."
     )
@@ -153,6 +155,15 @@ class ResolveContradiction(Act):
 
 class Finish(Act):
     """Ask no more: what is open becomes an assumption or an open risk, and the charter is written."""
+
+
+class Resolution(Contract):
+    """What a person said about an answer that contradicted that to the question `other`."""
+
+    other: QuestionId
+    holds: Literal["this", "other", "neither"]
+    text: str = ""
+    """In what sense, or what holds instead."""
 
 
 class ActTaken(Contract):

@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field, StringConstraints
 
 from core.contracts.base import Contract, Name
-from core.contracts.scoping import FindingId, QuestionId, StageNumber, Verdict
+from core.contracts.scoping import FindingId, QuestionId, Resolution, StageNumber, Verdict
 
 
 class SectionId(StrEnum):
@@ -90,7 +90,9 @@ class SaidAnswer(Contract):
     stage: StageNumber
     asked: str
     said: tuple[str, ...]
-    """The answer, then the answers to its follow-ups. A resolved contradiction adds its word."""
+    """The answer, then the answers to its follow-ups."""
+    settled: tuple[Resolution, ...] = ()
+    """What a person said where it contradicted another answer."""
     skipped: bool = False
 
 
@@ -161,7 +163,8 @@ class FoundContradiction(Contract):
 class ConsistencyAnswer(Contract):
     """What a model answers that compares the stages."""
 
-    contradictions: tuple[FoundContradiction, ...] = Field(default=(), max_length=8)
+    contradictions: tuple[FoundContradiction, ...] = Field(max_length=8)
+    """There are none only if the answer says so: another form is no answer."""
 
 
 class DraftedStatement(Contract):

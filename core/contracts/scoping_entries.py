@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from core.contracts.base import Contract, Json
-from core.contracts.scoping import ActKind, QuestionId
+from core.contracts.scoping import ActKind, QuestionId, Resolution
 from core.contracts.scoping_moves import Plan, asked_again
 from core.contracts.scoping_questions import Question, Questionnaire, planned
 
@@ -44,7 +45,7 @@ class Said(Contract):
     skipped: bool = False
     because: str = ""
     """Why it was skipped, if somebody said so."""
-    resolutions: tuple[str, ...] = ()
+    resolutions: tuple[Resolution, ...] = ()
     """What a person said where the answer contradicted another one."""
 
 
@@ -80,7 +81,7 @@ class _Record:
     """A person's word is wanted: nobody answered, or it was reopened, or a follow-up is open."""
     skipped: bool = False
     because: str = ""
-    resolutions: dict[str, str] = field(default_factory=dict)
+    resolutions: dict[str, Resolution] = field(default_factory=dict)
     """By the contradiction's id."""
 
     def said(self) -> Said:
@@ -149,14 +150,9 @@ class _Reading:
     def _resolve(self, contradiction: str, holds: str, text: str) -> None:
         first, second = pair_of(contradiction)
         for id, other, name in ((first, second, "first"), (second, first, "second")):
-            about = self.records[other].question.text
-            if holds == "neither":
-                word = "Neither this holds nor what was said to “{}”."
-            elif holds == name:
-                word = "This holds, and not what was said to “{}”."
-            else:
-                word = "This does not hold; what was said to “{}” does."
-            self.records[id].resolutions[contradiction] = f"{word.format(about)} {text}".strip()
+            seen: Literal["this", "other", "neither"]
+            seen = "neither" if holds == "neither" else "this" if holds == name else "other"
+            self.records[id].resolutions[contradiction] = Resolution(other=other, holds=seen, text=text)
 
     def _forget_resolutions(self, answered: QuestionId) -> None:
         """A new answer may not contradict the other one any more, so a word about the two is void."""

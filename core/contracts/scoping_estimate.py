@@ -11,6 +11,7 @@ from core.contracts.scoping import ScopingInput
 from core.contracts.scoping_charter import CHARTER
 from core.contracts.scoping_questions import QUESTIONNAIRE, Stage
 
+NOTES = ("Tokens are guessed from the number of questions; one answer in three is asked about again, once.",)
 VAGUE = 3
 """One answer of so many is asked about again, once."""
 BESIDE_TOKENS = 10_000

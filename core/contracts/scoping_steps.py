@@ -64,7 +64,9 @@ class KeepState(StepRequest):
 
 
 class StateKept(Contract):
-    """It is stored."""
+    """It is stored. `turn` False: a model was to work, and another session of the owner is at work; try again later."""
+
+    turn: bool = True
 
 
 class JudgeAnswers(PaidRequest):

@@ -235,5 +235,9 @@ def _answers(charter: Charter, words: CharterLabels, numbers: References) -> Ite
                 if place and lines:
                     lines[0] = f"*{words.added}:* {literal(paragraphs(said)[0])}"
                 yield "\n>\n".join(f"> {line}" for line in lines)
+            for word in answer.settled:
+                note = literal(words.settled(word, f"[{numbers.number(word.other)}]"))
+                said_of_it = [literal_paragraph(line) for line in paragraphs(word.text)]
+                yield "\n>\n".join(f"> {line}" for line in (f"*{note}*", *said_of_it))
             if answer.skipped:
                 yield f"> *{words.skipped}*"

@@ -86,8 +86,8 @@ def _missing(these: Sequence[OpenRisk], those: Sequence[OpenRisk]) -> tuple[Open
 
 def _answers(old: Charter, new: Charter) -> tuple[QuestionId, ...]:
     """Questions that were answered otherwise. How a question is worded is no answer."""
-    before = {answer.question: (answer.said, answer.skipped) for answer in old.answers}
-    after = {answer.question: (answer.said, answer.skipped) for answer in new.answers}
+    before = {answer.question: (answer.said, answer.settled, answer.skipped) for answer in old.answers}
+    after = {answer.question: (answer.said, answer.settled, answer.skipped) for answer in new.answers}
     return tuple(id for id in {**after, **before} if before.get(id) != after.get(id))
 
 

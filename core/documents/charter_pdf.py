@@ -130,6 +130,10 @@ def _answers(charter: Charter, words: CharterLabels, numbers: References) -> lis
                     "number": numbers.number(answer.question),
                     "asked": line(answer.asked),
                     "said": [_paragraphs(said) for said in answer.said],
+                    "settled": [
+                        {"note": words.settled(word, f"[{numbers.number(word.other)}]"), "text": _paragraphs(word.text)}
+                        for word in answer.settled
+                    ],
                     "skipped": answer.skipped,
                 }
                 for answer in stage.answers
@@ -157,7 +161,11 @@ def _all_text(charter: Charter) -> str:
     findings = (
         text for stage in charter.findings for found in stage.findings for text in (found.title, found.statement)
     )
-    answers = (text for answer in charter.answers for text in (answer.asked, *answer.said))
+    answers = (
+        text
+        for answer in charter.answers
+        for text in (answer.asked, *answer.said, *(word.text for word in answer.settled))
+    )
     titles = (stage.title for stage in charter.findings)
     risks = (risk.text for risk in charter.open_risks)
     return "\n".join((charter.name, charter.description, *sections, *titles, *findings, *risks, *answers))

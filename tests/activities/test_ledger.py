@@ -53,6 +53,17 @@ async def test_a_step_is_stored_with_its_cost_and_its_event_and_never_opened_aga
     ]
 
 
+async def test_a_step_counts_once_whichever_revision_is_stored_first(database: Database, account: Account) -> None:
+    """The first revision of one of them failed for good."""
+    job = await begin(database, account.owner_id)
+    ledger = Ledger(database)
+    for step, revision, done in (("draft", 2, 1), ("draft", 3, 1), ("judge", 1, 2), ("judge", 2, 2)):
+        key = step_key(job, account.owner_id, step, revision=revision)
+        first = await opened(ledger, key)
+        await ledger.close_stored(key, first.attempt_id, SPENT, "{}", [], data={})
+        assert (await one(database, "SELECT steps_done FROM jobs"))["steps_done"] == done
+
+
 async def test_an_attempt_that_was_cut_off_is_unknown_and_counted(database: Database, account: Account) -> None:
     job = await begin(database, account.owner_id)
     ledger, key = Ledger(database), step_key(job, account.owner_id)

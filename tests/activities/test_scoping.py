@@ -21,6 +21,7 @@ from core.contracts.scoping_steps import (
     OpenSession,
 )
 from core.db.engine import Database
+from core.documents.charter_labels import charter_labels
 from core.ledger.cooldowns import Cooldowns
 from core.ledger.ledger import Ledger
 from core.llm.gateway import Gateway
@@ -32,7 +33,7 @@ from core.settings import Settings
 from tests.conftest import Account
 from tests.support import wire_messages as far
 from tests.support.rows import rows
-from tests.support.session_room import Room, open_room
+from tests.support.session_room import GIVEN, Room, open_room
 from tests.support.wire import WireProvider
 from tests.support.wire_scoping import scoping_composer
 
@@ -178,6 +179,11 @@ async def test_a_contradiction_is_asked_once_and_its_word_holds(room: Room) -> N
     charter = await room.charter(await room.write())
     scale = next(finding for finding in charter.findings[0].findings if finding.id == "scale")
     assert "The archive counts spam, too." in scale.statement
+    (other,) = (answer.settled for answer in charter.answers if answer.question == "data_amount")
+    assert [(word.other, word.text) for word in other] == [("problem_size", "The archive counts spam, too.")]
+    sources = next(finding for finding in charter.findings[2].findings if finding.id == "data_sources")
+    assert "900 tickets" not in sources.statement
+    assert "400 tickets a week" in sources.statement
     assert charter.open_risks == ()
 
 
@@ -191,6 +197,17 @@ async def test_a_session_that_is_finished_early_says_what_nobody_knows(room: Roo
     assert all(finding.assumption for finding in later)
     assert all(answer.skipped == (answer.stage > 1) for answer in charter.answers)
     assert len(charter.open_risks) == len(later)
+
+
+async def test_the_sections_of_a_german_charter_have_german_titles(
+    database: Database, account: Account, tmp_path: Path
+) -> None:
+    asked = gateway(database, {"simulator": SimulatorProvider()})
+    german = GIVEN.model_copy(update={"language": "de-AT"})
+    room = await open_room(database, ArtifactStore.open(str(tmp_path)), asked, account.owner_id, german)
+    await through(room, *range(1, 6))
+    charter = await room.charter(await room.write())
+    assert [section.title for section in charter.sections] == [charter_labels("de").section(id) for id in SectionId]
 
 
 async def test_a_section_that_was_written_is_not_written_again(room: Room) -> None:

@@ -93,7 +93,7 @@ def test_a_contradiction_is_between_answers_of_two_stages(first: str, second: st
     )
     said = wrong_contradictions(answer, {"size": 1, "people": 1, "amount": 3})
     assert (said is None) if wrong is None else (said is not None and wrong in said)
-    assert wrong_contradictions(ConsistencyAnswer(), {}) is None
+    assert wrong_contradictions(ConsistencyAnswer(contradictions=()), {}) is None
 
 
 def section(*texts: str, on: str = "size", decision: Decision | None = None, conditions: int = 0) -> SectionAnswer:

@@ -89,6 +89,9 @@ def test_a_session_from_its_first_question_to_its_charter(
     assert "So far: Wrong." in out
     assert ":send     send what you have answered" in out
     assert "4 answers not sent yet" in out
+    assert "No charter yet" in said_of(terminal, "sessions", "versions", "last")
+    assert terminal.run("sessions", "diff", "last") == 1
+    assert "There is no charter yet." in terminal.err
     short = out.rstrip().rpartition(" ")[2]
     with Api(access) as api:
         (session,) = api.sessions(5)
@@ -111,7 +114,7 @@ def test_a_session_from_its_first_question_to_its_charter(
     lines = (
         CLEAR[1], *[CLEAR[2]] * 5, "700 orders a day are planned in the warehouse by hand at the moment.", "",
         *stage(3), *[CLEAR[4]] * 5, "200 orders a day are planned in the warehouse on a day with rain.", "",
-        *stage(5), ":help", "2 it was counted",
+        *stage(5), ":help", "2 it was counted", "2: it was counted",
     )  # fmt: skip
     out = said_of(terminal, "scope", short, "--continue", lines=lines)
     assert "Two answers do not fit together  ·  1 to settle" in " ".join(out.split("\n"))
@@ -145,6 +148,8 @@ def test_sessions_are_listed_changed_and_deleted(terminal: Terminal, access: Acc
 
     out = said_of(terminal, "scope", "Mill pond", "--description", "Levels of a pond.", lines=(":finish", "y"))
     assert "The charter is written: " in out
+    assert terminal.run("sessions", "diff", "last") == 1
+    assert "There is nothing to compare version 1 with." in terminal.err
     listed = said_of(terminal, "sessions")
     assert "Mill pond" in listed
     assert " 1: " in listed
@@ -169,6 +174,7 @@ def test_sessions_are_listed_changed_and_deleted(terminal: Terminal, access: Acc
     assert "1, stage 2 reopened" in said_of(terminal, "sessions", "versions", "last")
     compared = said_of(terminal, "sessions", "diff", "last", "1", "2")
     assert "version 1 → 2" in compared
+    assert said_of(terminal, "sessions", "diff", "last") == compared
     assert "answers: resources" in " ".join(compared.split())
     assert "= Business problem" in compared
     assert len(said_of(terminal, "sessions", "diff", "last", "1", "2", "--full")) > len(compared)

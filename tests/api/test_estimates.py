@@ -41,6 +41,16 @@ async def test_each_model_has_its_own_estimate(start_api: StartApi, database: Da
     assert await counts(database) == before
 
 
+async def test_an_estimate_says_what_it_is_guessed_from(client: httpx.AsyncClient) -> None:
+    session = {"pipeline": "scoping", "input": {"name": "Mill", "description": "A mill."}}
+    article, scoping = [
+        (await client.post("/v1/estimates", json=body)).json()["based_on"] for body in (LONGFORM, session)
+    ]
+    assert any("length that is asked for" in note for note in article["notes"])
+    assert any("number of questions" in note for note in scoping["notes"])
+    assert not {*article["notes"][:-1]} & {*scoping["notes"]}
+
+
 async def test_a_job_keeps_the_estimate_of_its_first_model(client: httpx.AsyncClient) -> None:
     body = {**LONGFORM, "input": {**LONGFORM["input"], "target_words": 3_000}}  # type: ignore[dict-item]
     (asked,) = (await client.post("/v1/estimates", json=body)).json()["models"]

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from core.artifacts.store import ArtifactStore
 from core.contracts.errors import AtelierError, ErrorType
-from core.contracts.scoping import AnswerStage, Base, Finish, Verdict
+from core.contracts.scoping import AnswerStage, Base, Finish, SkipQuestion, Verdict
 from core.contracts.scoping_moves import asked_again, judged, take
 from core.contracts.scoping_questions import QUESTIONNAIRE
 from core.contracts.scoping_state import QuestionStatus, StageStatus, Wait, Write
@@ -21,6 +21,7 @@ from core.db.repositories.job_records import COLUMNS
 from core.db.repositories.jobs import JobRepository
 from core.db.repositories.owned_sessions import ScopingRepository
 from core.db.repositories.scoping import SessionRepository
+from core.db.repositories.steps import StepRepository
 from tests.api.scoped import CLEAR, Scoped, answers_of
 from tests.conftest import Account, make_account
 from tests.support.rows import execute, one, rows, step_key
@@ -220,6 +221,60 @@ async def test_one_session_of_an_owner_has_the_turn(scoped: Scoped, database: Da
         mine = ScopingRepository(connection, scoped.owner_id)
         assert await mine.withdraw(second.id, first.id), "what nobody has taken can be withdrawn, and the turn goes"
     await take_turn(first)
+
+
+async def test_one_that_has_rested_waits_for_its_turn(scoped: Scoped, database: Database) -> None:
+    await scoped.begin("First")
+    other = await Scoped(database, scoped.store, scoped.owner_id).begin("Second")
+    await scoped.answer(1, answers_of(1))
+
+    async def keep(number: int, *, at_work: bool) -> bool:
+        state = KeepState(key=scoped.key("keep"), number=number, state=scoped.state, at_work=at_work)
+        async with database.transaction() as connection:
+            return await SessionRepository(connection).keep_state(state)
+
+    assert await keep(1, at_work=True), "it is at work"
+    assert await keep(2, at_work=False), "models are away"
+    await take_turn(other)
+    await other.answer(1, answers_of(1))
+    assert not await keep(3, at_work=True)
+    assert not await keep(3, at_work=True), "the same again tells the same"
+    assert (await one(database, "SELECT count(*) AS n FROM scoping_sessions WHERE at_work")) == {"n": 1}
+    await other.go_on()
+    assert await keep(4, at_work=True)
+    assert await keep(4, at_work=True)
+    await refused(take_turn(other), ErrorType.STAGE_RUNNING, "another session")
+
+
+async def test_a_step_counts_once_whichever_of_its_tries_came_to_something(scoped: Scoped, database: Database) -> None:
+    await scoped.begin()
+    for revision in (2, 3):
+        async with database.transaction() as connection:
+            key = step_key(scoped.id, scoped.owner_id, "check").model_copy(update={"revision": revision})
+            await StepRepository(connection).store(key, "{}", (), simulated=False)
+        assert await one(database, "SELECT steps_done FROM jobs") == {"steps_done": 1}
+
+
+async def test_the_turn_stays_while_something_else_is_on_its_way(scoped: Scoped, database: Database) -> None:
+    await scoped.begin("First")
+    other = await Scoped(database, scoped.store, scoped.owner_id).begin("Second")
+    question, another, *_ = (planned.id for planned in scoped.brief.questions)
+
+    async def say(id: str) -> str:
+        await take_turn(scoped)
+        return await scoped.offer("skip_question", {"question": id, "because": ""}, 1)
+
+    first, second, third = await say(question), await say(another), await say(another)
+    async with database.transaction() as connection:
+        assert await ScopingRepository(connection, scoped.owner_id).withdraw(scoped.id, first), "it was refused"
+    await refused(take_turn(other), ErrorType.STAGE_RUNNING, "another session")
+    state = take(scoped.state, scoped.plan, SkipQuestion(entry_id=second, stage=1, question=another))
+    async with database.transaction() as connection:
+        await SessionRepository(connection).keep_act(KeepAct(key=scoped.key("act"), entry_id=second, state=state))
+    await refused(take_turn(other), ErrorType.STAGE_RUNNING, "another session")
+    async with database.transaction() as connection:
+        assert await ScopingRepository(connection, scoped.owner_id).withdraw(scoped.id, third)
+    await take_turn(other)
 
 
 async def test_a_page_of_many_is_one_statement_by_the_index(scoped: Scoped) -> None:

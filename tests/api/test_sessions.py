@@ -93,6 +93,7 @@ async def test_a_session_begins_as_a_job(client: httpx.AsyncClient, database: Da
     [
         ({"name": "A"}, "description"),
         ({**NEW, "name": " "}, "name"),
+        ({**NEW, "name": "two\nlines"}, "name"),
         ({**NEW, "name": "x" * 201}, "name"),
         ({**NEW, "language": "?"}, "language"),
         ({**NEW, "formats": ["docx"]}, "formats.0"),
@@ -127,7 +128,7 @@ async def test_the_list(client: httpx.AsyncClient, bob: httpx.AsyncClient, scope
         made[1].id, 1, "go", "done", False,
     )  # fmt: skip
     (waiting, *_) = (await client.get("/v1/sessions?status=waiting_for_input")).json()["items"]
-    assert (waiting["expires_at"], waiting["stage"], waiting["version"]) == (EXPIRES, 1, None)
+    assert (waiting["expires_at"], waiting["stage"], waiting["version"]) == (EXPIRES.replace("+00:00", "Z"), 1, None)
     assert (await bob.get("/v1/sessions")).json() == {"items": [], "next_cursor": None}
     problem(await client.get("/v1/sessions?cursor=x"), 400, "invalid_cursor")
     problem(await client.get("/v1/sessions?status=asleep"), 422, "invalid_request")

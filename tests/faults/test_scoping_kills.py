@@ -15,6 +15,7 @@ from tests.support.ground import Ground
 from tests.support.rows import rows
 from tests.support.session_talk import ONCE, STAGES, Talk, answers_to, begin, is_step, times_asked
 from tests.support.stack import User, eventually
+from tests.support.traces import mentions
 from tests.support.wire import WireProvider
 from tests.support.wire_messages import hang
 from tests.support.wire_scoping import scoping_composer
@@ -96,7 +97,9 @@ class Scene:
         if "worker" in victims:
             self.again[step] += 1
         else:
-            await asyncio.to_thread(self.wire.wait_until, lambda: all(one.answered for one in self.wire.requests))
+            await asyncio.to_thread(
+                self.wire.wait_until, lambda: all(one.finished is not None for one in self.wire.requests)
+            )
         for victim in victims:
             await self.start(victim)
 
@@ -110,6 +113,14 @@ class Scene:
         """Kill it, with what Postgres would still do for it."""
         await self.kill("worker")
         await drop(self.database, waiting)
+
+    async def die_storing_what_comes_of(self, step: str) -> None:
+        """Kill the worker when a model has answered, and that is stored, and the state after it is not."""
+        await self.wire.received(is_step(step), 60)
+        async with hold_rows(self.database, SESSION_ROW):
+            self.gates[step].set()
+            await self.worker_dies(await until_held(self.database, 1, WANTS_SESSION_ROW))
+        await self.start("worker")
 
     async def answer(self, stage: int, blows: tuple[str, ...]) -> None:
         """Answer a stage. Who is not told that it was taken says it again, with the same key."""
@@ -159,11 +170,7 @@ class Scene:
         if "close" in blows:
             await self.strike(close, blows["close"])
         if "checkpoint" in blows:
-            await self.wire.received(is_step(close), 60)
-            async with hold_rows(self.database, SESSION_ROW):
-                self.gates[close].set()
-                await self.worker_dies(await until_held(self.database, 1, WANTS_SESSION_ROW))
-            await self.start("worker")
+            await self.die_storing_what_comes_of(close)
 
 
 @pytest_asyncio.fixture
@@ -201,6 +208,9 @@ async def test_a_whole_session_while_everything_is_killed(
     assert len((await talk.user.get(f"sessions/{talk.id}/charter/versions"))["items"]) == 1
     assert len(done["charter"]["outputs"]) == 3
     await ground.audit(database, wire)
+    assert (await talk.user.http.delete(f"/v1/sessions/{talk.id}")).status_code == 204
+    assert await mentions(database, "night shift") == {}
+    assert set(await mentions(database, talk.id)) <= {"audit", "attempts"}
 
 
 async def _nothing_was_asked_twice(scene: Scene) -> None:
@@ -216,6 +226,61 @@ async def _nothing_was_asked_twice(scene: Scene) -> None:
         del asked[step], unknown[step], scene.again[step]
     assert unknown == scene.again
     assert asked == Counter(step for step in ONCE if step not in sections) + scene.again
+
+
+@pytest.mark.faults
+async def test_follow_ups_and_contradictions_are_asked_once_whoever_dies(
+    scene: Scene, ground: Ground, wire: WireProvider
+) -> None:
+    talk, database = scene.talk, scene.database
+    scene.hold("judge stage 1", "check")
+    await talk.asks(1)
+    vague = {**answers_to(1), "problem_now": "The mail is a disputed matter, somehow", "why_now": "It is late, somehow"}
+    await talk.say("stages/1/answers", {"answers": vague})
+    await scene.die_storing_what_comes_of("judge stage 1")
+    view = await talk.asks(1)
+    asked = {one["id"]: one["follow_up"] for one in view["asked"]["questions"]}
+    assert asked == dict.fromkeys(("problem_now", "why_now"), "What exactly do you mean, asked for the 1. time?")
+    assert await talk.entries() == [(1, "answer_stage", 1), (1, "follow_ups", 1)]
+    clear = "By that we mean the letters that wait for more than a day in the hall."
+    await talk.say("stages/1/follow-ups", {"answers": dict.fromkeys(asked, clear)})
+    for stage in STAGES[1:]:
+        await talk.asks(stage)
+        answers = answers_to(stage)
+        if stage == 2:
+            answers["who_gains"] += " That is a disputed matter too."
+        await talk.say(f"stages/{stage}/answers", {"answers": answers})
+    await scene.strike("check", ("temporal", "worker"))
+    view = await talk.until(lambda view: bool(view["contradictions"]))
+    (contradiction,) = view["contradictions"]
+    assert (contradiction["first"], contradiction["second"]) == ("problem_now", "who_gains")
+    # It is settled while nobody works; who is not told of it says it again.
+    await scene.kill("worker")
+    word = {"holds": "second", "text": "The other one was a guess."}
+    sending = asyncio.create_task(talk.send(f"contradictions/{contradiction['id']}", word, "mine"))
+    offered = "SELECT 1 FROM scoping_entries WHERE seq IS NULL"
+    await eventually(lambda: rows(database, offered), lambda found: len(found) == 1)
+    await scene.kill("api")
+    with pytest.raises(httpx.HTTPError):
+        await sending
+    await scene.start("api")
+    await scene.start("worker")
+    answer = await eventually(
+        lambda: talk.send(f"contradictions/{contradiction['id']}", word, "mine"), lambda told: told.status_code != 503
+    )
+    assert answer.status_code == 202, answer.text
+    await talk.completed()
+    told = [(kind, stage) for _, kind, stage in await talk.entries()]
+    assert told == [
+        ("answer_stage", 1), ("follow_ups", 1), ("answer_follow_up", 1), *(("answer_stage", n) for n in STAGES[1:]),
+        ("resolve_contradiction", None),
+    ]  # fmt: skip
+    asked_for = times_asked(wire.requests)
+    twice = {"judge stage 1", "close stage 1", "close stage 2"}
+    assert asked_for == ONCE + Counter(twice) + Counter({"check": 2})
+    checkpoints = (await talk.transcript())["checkpoints"]
+    assert Counter(one["stage"] for one in checkpoints) == {1: 2, 2: 2, 3: 1, 4: 1, 5: 1}
+    await ground.audit(database, wire)
 
 
 async def test_what_is_said_while_a_server_is_away(scene: Scene, ground: Ground, wire: WireProvider) -> None:

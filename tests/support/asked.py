@@ -20,7 +20,8 @@ def question(id: str, answer: str = "Many tickets wait.", **changes: Any) -> dic
     return {**fields, **changes}
 
 
-FULL = question("size", follow_ups=ASKED_BACK, because="Nobody counted.", resolutions=["The first holds."])
+SETTLED = {"other": "people", "holds": "other", "text": "The first was a guess.", "instead": "Two teams."}
+FULL = question("size", follow_ups=ASKED_BACK, because="Nobody counted.", resolutions=[SETTLED])
 FINDING = {"title": "How large it is", "statement": "400 tickets wait.", "rests_on": ["size"], "assumption": True}
 SCOPING: dict[str, dict[str, Any]] = {
     "judge_answers": {

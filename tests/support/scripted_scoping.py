@@ -82,6 +82,8 @@ class ScriptedScoping(ScriptedSteps, ScopingActivities):
         self.states: dict[str, SessionState] = {}
         """By job."""
         self.at_work: dict[str, bool] = {}
+        self.others_turn = 0
+        """How often another session of the owner has the turn."""
         self.entries: dict[str, int] = {}
         """The number of each act that was taken, by its entry."""
         self.new_entries = count(1)
@@ -138,8 +140,11 @@ class ScriptedScoping(ScriptedSteps, ScopingActivities):
             self.asked_back.append(tuple(verdict.question for verdict in request.verdicts))
         if request.checkpoint is not None:
             self.checkpoints.append(request.checkpoint)
-        await self._store(request.key.job_id, request.state, at_work=request.at_work)
-        return StateKept()
+        turn = not (request.at_work and not self.at_work[request.key.job_id] and self.others_turn)
+        if not turn:
+            self.others_turn -= 1
+        await self._store(request.key.job_id, request.state, at_work=request.at_work and turn)
+        return StateKept(turn=turn)
 
     @implements(ScopingActivities.judge_answers)
     async def judge_answers(self, request: JudgeAnswers) -> Judged:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from typing import Any
 
 import pypdf
 import pytest
@@ -9,8 +10,8 @@ import yaml
 from markdown_it import MarkdownIt
 
 from core.contracts.errors import AtelierError, ErrorType
-from core.contracts.scoping import CharterFormat
-from core.contracts.scoping_charter import Charter, Decision, OpenRisk, SectionId, Statement
+from core.contracts.scoping import CharterFormat, Resolution
+from core.contracts.scoping_charter import CHARTER, Charter, Decision, OpenRisk, SectionId, Statement
 from core.documents import charter_pdf as pdf_module
 from core.documents.charter import charter_file_name, charter_json, charter_markdown, fingerprint
 from core.documents.charter_diff import diff_charters
@@ -285,6 +286,10 @@ def test_words_of_every_language_are_complete() -> None:
         assert "{}" in words.signed
         assert "[2.3]" in words.legend
         assert all(words[1:])
+        for word in (words.this_holds, words.other_holds, words.neither_holds):
+            assert word.count("{}") == 1
+        assert len({words.section(id) for id in SectionId}) == len(SectionId)
+    assert [charter_labels("ja").section(id) for id in SectionId] == [CHARTER[id].title for id in SectionId]
 
 
 def test_missing_glyphs_are_admitted() -> None:
@@ -369,6 +374,35 @@ def test_view_risks_and_answers_are_compared() -> None:
     assert (last.decision_before, last.decision_after) == (Decision.GO_WITH_CONDITIONS, Decision.GO)
     assert [one.status for one in last.conditions] == [SectionStatus.REMOVED] * 2
     assert (gone.id, gone.status, gone.title_after) == (SectionId.SUMMARY, SectionStatus.REMOVED, None)
+
+
+@pytest.mark.parametrize("lines", range(1, 8))
+def test_a_note_stays_with_what_it_is_about(lines: int) -> None:
+    first = said("pain", 1, "What hurts?", ("\n".join(["Much."] * lines), "More."))
+    many = (first, *(said(f"q{n}", 1, f"Question {n}?", ("Hm.", "It was said later.")) for n in range(40)))
+    for page in pages(charter_pdf(charter(answers=many, sections=SECTIONS[:1], findings=(), open_risks=()))):
+        body = page.partition("Fingerprint")[0].split()
+        assert body[-1:] != ["Added"]
+
+
+@pytest.mark.parametrize(
+    ("holds", "told"),
+    [
+        ("this", "Settled: this answer holds, and not [2.1]."),
+        ("other", "Settled: this answer does not hold; [2.1] does."),
+        ("neither", "Settled: neither this answer nor [2.1] holds as it stands."),
+    ],
+)
+def test_a_settled_contradiction_stands_with_its_answer(holds: Any, told: str) -> None:
+    assert ANSWERS[2][0] == "saving"
+    word = Resolution(other="saving", holds=holds, text="Counted again.\nTwice.")
+    first = said(*ANSWERS[0]).model_copy(update={"settled": (word,)})
+    new = charter(answers=(first, *(said(*answer) for answer in ANSWERS[1:])))
+    markdown = read(rendered(charter_markdown(new)))
+    assert told in markdown
+    assert markdown.index(told) < markdown.index("Counted again.")
+    assert letters(f"{told}Counted again.Twice.") in letters("".join(pages(charter_pdf(new))))
+    assert diff_charters(charter(), new).answers_changed == (ANSWERS[0][0],)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

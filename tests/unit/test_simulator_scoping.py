@@ -159,10 +159,41 @@ async def test_no_sentence_stands_in_two_findings() -> None:
     assert aim.statement == "Aim: No idea."
 
 
-async def test_a_word_that_settled_a_contradiction_comes_first() -> None:
-    one = question("scale_one", "400 a week.", resolutions=["This holds, and not the other. By the list."])
+@pytest.mark.parametrize(
+    ("holds", "text", "stated"),
+    [
+        ("this", "", "400 a week."),
+        ("this", "By the list.", "400 a week. By the list."),
+        ("other", "By the list.", "On this point this holds: “900 a week, as the desk counted”."),
+        ("neither", "It is 650.", "It is 650."),
+        ("neither", "?!", "What holds in place of “400 a week” is open."),
+    ],
+)
+async def test_of_a_settled_contradiction_only_what_holds_is_stated(holds: str, text: str, stated: str) -> None:
+    word = {"other": "count", "holds": holds, "text": text, "instead": "900 a week, as the desk counted."}
+    one = question("scale_one", "400 a week.", resolutions=[word])
     (made,) = await found([one, question("scale_two", "")], "scale")
-    assert made.statement == "This holds, and not the other. By the list. 400 a week."
+    assert made.statement == stated
+
+
+async def test_what_was_skipped_reads_well_where_it_is_quoted() -> None:
+    (made,) = await found([question("scale_one", "", standing="skipped"), question("scale_two", "")], "scale")
+    point = {"kind": "assumption", "text": made.statement, "rests_on": ["scale_one"]}
+    section = {"id": "decision", "title": "Go or no go"}
+    drafted = await ask("draft_section", SectionAnswer, section=section, open_points=[point])
+    assert "“What about scale one: nobody could say" in drafted.conditions[0].text
+
+
+async def test_a_hedge_that_was_asked_about_is_not_stated() -> None:
+    asked = [{"asked": "How much?", "said": "It is 40,000 crowns."}]
+    one = question("scale_one", "That still depends. Maybe 30 more. The board pays.", follow_ups=asked)
+    (made,) = await found([one, question("scale_two", "")], "scale")
+    assert made.statement == "It is 40,000 crowns. Maybe 30 more. The board pays."
+
+
+async def test_an_answer_without_a_word_is_nobody_s_answer() -> None:
+    (made,) = await found([question("scale_one", "?!", standing="left vague"), question("scale_two", "")], "scale")
+    assert "“What about scale one”" in made.statement
 
 
 @pytest.mark.parametrize("text", ["x" * 8_000, "word " * 1_600, "🙂" * 700, "- a\n- b\n\n```\ncode\n```\n| a |\n| - |"])

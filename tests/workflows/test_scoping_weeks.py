@@ -137,6 +137,19 @@ async def test_the_pause_doubles_while_models_fail(table: Table) -> None:
     assert [seconds for seconds in timers if seconds < 3_600][:3] == [0.1, 0.2, 0.4]
 
 
+async def test_a_model_is_back_while_another_session_of_the_owner_has_the_turn(table: Table) -> None:
+    table.scoping.failures["judge stage 1"] = REFUSED
+    await table.begin(session(pause_seconds=1))
+    await table.sponsor.through(1)
+    await table.scoping.until_trouble()
+    table.scoping.failures.clear()
+    table.scoping.others_turn = 1
+    asked = table.scoping.asked[f"judge stage 1 {HAIKU}"]
+    await table.scoping.until_asking(2)
+    assert table.scoping.others_turn == 0, "it asked again until it was its turn"
+    assert table.scoping.asked[f"judge stage 1 {HAIKU}"] == asked + 1
+
+
 async def test_a_run_that_died_while_sections_were_written_writes_the_others(table: Table) -> None:
     table.scoping.failures["section plan"] = AtelierError(ErrorType.ATTEMPTS_EXHAUSTED, "It ended ten workers.")
     handle = await table.begin()

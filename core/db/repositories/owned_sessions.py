@@ -19,6 +19,7 @@ from core.contracts.scoping_state import SessionState
 from core.db.repositories.events import prepared
 from core.db.repositories.job_records import COLUMNS, JobRecord, record
 from core.db.repositories.scoping import ENTRY_COLUMNS, ENTRY_ORDER, entry
+from core.db.repositories.turns import give_back_turn, take_turn, whose_turn
 
 
 class SessionSummary(NamedTuple):
@@ -86,8 +87,6 @@ class NewEntry:
     body_sha256: str
 
 
-TURN_SECONDS = 15
-"""Who has taken the turn keeps it for so long, until the workflow has said that a model works."""
 NEXT_TURN = timedelta(seconds=5)
 """When to try again that found another session at work."""
 
@@ -100,29 +99,6 @@ _SUMMARY = f"""
 _FROM = f"""
     FROM jobs j LEFT JOIN scoping_sessions s ON s.job_id = j.id LEFT JOIN charters c ON c.job_id = j.id
     WHERE j.owner_id = :owner_id AND j.pipeline = '{PIPELINE}'
-"""
-# Of a session that stands still no model works, whatever its row says.
-_WORKS = f"j.status IN ('{JobStatus.PENDING}', '{JobStatus.RUNNING}', '{JobStatus.WAITING_FOR_INPUT}')"
-_OTHERS_AT_WORK = f"""
-    SELECT s.job_id FROM scoping_sessions s JOIN jobs j ON j.id = s.job_id
-    WHERE s.owner_id = :owner_id AND s.at_work AND s.job_id <> :job_id AND {_WORKS}
-"""
-_TURN_IS_FRESH = f"""
-    t.job_id <> :job_id AND t.taken_at > clock_timestamp() - interval '{TURN_SECONDS} seconds'
-    AND EXISTS (SELECT 1 FROM jobs j WHERE j.id = t.job_id AND {_WORKS})
-"""
-# Whoever takes the turn locks its row, so that of two who come at the same moment the second sees the first. What the
-# sessions' own rows say may be older by then; that is what the seconds are for.
-_TAKE_TURN = f"""
-    INSERT INTO scoping_turns AS t (owner_id, job_id, taken_at)
-    SELECT :owner_id, :job_id, clock_timestamp() WHERE NOT EXISTS ({_OTHERS_AT_WORK})
-    ON CONFLICT (owner_id) DO UPDATE SET job_id = excluded.job_id, taken_at = excluded.taken_at
-    WHERE NOT ({_TURN_IS_FRESH})
-    RETURNING 1
-"""
-_WHOSE_TURN = f"""
-    SELECT job_id FROM ({_OTHERS_AT_WORK}) AS others
-    UNION ALL SELECT t.job_id FROM scoping_turns t WHERE t.owner_id = :owner_id AND t.job_id <> :job_id LIMIT 1
 """
 _OFFER = """
     INSERT INTO scoping_entries (id, job_id, owner_id, kind, stage, body, update_id, body_sha256)
@@ -209,18 +185,17 @@ class ScopingRepository:
 
         Raises `STAGE_RUNNING` while another session of theirs has it, and `NOT_FOUND`.
         """
-        of_session = {"job_id": session_id}
         # Before the turn, as whoever deletes the job does.
         job = "SELECT 1 FROM jobs WHERE id = :job_id AND owner_id = :owner_id FOR KEY SHARE"
-        if (await self._run(job, **of_session)).first() is None:
+        if (await self._run(job, job_id=session_id)).first() is None:
             raise AtelierError(ErrorType.NOT_FOUND, f"There is no session {session_id}.")
-        if (await self._run(_TAKE_TURN, **of_session)).first() is not None:
+        if await take_turn(self._connection, self._owner_id, session_id):
             return
-        other = (await self._run(_WHOSE_TURN, **of_session)).scalar()
+        other = await whose_turn(self._connection, self._owner_id, session_id)
         raise AtelierError(
             ErrorType.STAGE_RUNNING,
             "A model works on another session of yours, and only one may at a time. Say it again in a moment.",
-            details={"session_id": None if other is None else str(other)},
+            details={"session_id": other},
             retry_after=NEXT_TURN,
         )
 
@@ -240,7 +215,7 @@ class ScopingRepository:
         if (await self._run(f"SELECT 1 FROM scoping_entries WHERE {mine}", id=entry_id)).first() is not None:
             return False
         # Whether a model works for it, its row says.
-        await self._run("DELETE FROM scoping_turns WHERE owner_id = :owner_id AND job_id = :job_id", job_id=session_id)
+        await give_back_turn(self._connection, self._owner_id, session_id)
         return True
 
     async def _run(self, statement: str, **values: Any) -> Any:

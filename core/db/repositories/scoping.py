@@ -24,6 +24,7 @@ from core.db.repositories.events import prepared
 from core.db.repositories.held import hold_job
 from core.db.repositories.outbox import NEW_ID
 from core.db.repositories.steps import StepArtifact
+from core.db.repositories.turns import give_back_turn, take_turn
 
 
 class SessionRow(NamedTuple):
@@ -108,11 +109,9 @@ class SessionRepository:
         Raises `INVALID_STATE` when the job ended or is in another run, or the base is gone.
         """
         await hold_job(self._connection, key, "its session")
-        known = await self._row(key.job_id)
-        if known is None:
+        if await self._row(key.job_id) is None:
             await self._make(key, brief, questionnaire)
-            known = await self._row(key.job_id)
-            assert known is not None
+        known = await self._known(key.job_id)
         state = SessionState.model_validate_json(known.state)
         sections = {SectionId(id): ArtifactRef.model_validate(ref) for id, ref in json.loads(known.sections).items()}
         await self._keep(key, state, at_work=_is_at_work(state, ScopingBrief.model_validate_json(known.brief)))
@@ -148,16 +147,18 @@ class SessionRepository:
         await self._keep(key, state, at_work=_is_at_work(state, ScopingBrief.model_validate_json(row.brief)))
         return ActTaken(entry_id=request.entry_id, seq=state.seq)
 
-    async def keep_state(self, request: KeepState) -> None:
+    async def keep_state(self, request: KeepState) -> bool:
         """Store a state that no person made, the follow-ups that it asks, and the checkpoint. Once by (run, number).
 
-        Raises `INVALID_STATE` when the job ended or is in another run.
+        False: a model was to work, and another session of the owner has the turn. Raises `INVALID_STATE` as above.
         """
         key, state = request.key, request.state
         await hold_job(self._connection, key, "its state")
         row = await self._known(key.job_id, lock=True)
         if (row.kept_run, row.kept_number) >= (key.run, request.number):
-            return
+            return bool(row.at_work) or not request.at_work
+        # One that has rested since a model worked for it has no turn any more.
+        at_work = request.at_work and (row.at_work or await take_turn(self._connection, key.owner_id, key.job_id))
         brief = ScopingBrief.model_validate_json(row.brief)
         asked = {
             verdict.question: state.questions[verdict.question].follow_up
@@ -171,13 +172,14 @@ class SessionRepository:
             questionnaire = Questionnaire.model_validate_json(row.questionnaire)
             await self._add_checkpoint(key, state, request.checkpoint, questionnaire)
         if state.seq >= row.seq:  # else somebody said something since
-            await self._keep(key, state, at_work=request.at_work)
+            await self._keep(key, state, at_work=at_work)
         await self._run(
             "UPDATE scoping_sessions SET kept_run = :run, kept_number = :number WHERE job_id = :job_id",
             job_id=key.job_id,
             run=key.run,
             number=request.number,
         )
+        return at_work or not request.at_work
 
     async def session(self, job_id: str) -> SessionRow:
         """A session. Raises `INVALID_STATE` when it is not open, or gone."""
@@ -346,10 +348,9 @@ class SessionRepository:
         )
 
     async def _keep(self, key: StepKey, state: SessionState, *, at_work: bool) -> None:
-        """Store a state. When nothing is to be done, the owner's turn is free for another session."""
         await self._run(_KEEP, **_shown(state), job_id=key.job_id, at_work=at_work)
         if not at_work:
-            await self._run("DELETE FROM scoping_turns WHERE job_id = :job_id", job_id=key.job_id)
+            await give_back_turn(self._connection, key.owner_id, key.job_id)
 
     async def _known(self, job_id: str, *, lock: bool = False) -> Row[Any]:
         row = await self._row(job_id, lock=lock)
@@ -360,8 +361,8 @@ class SessionRepository:
     async def _row(self, job_id: str, *, lock: bool = False) -> Row[Any] | None:
         found: Row[Any] | None = (
             await self._run(
-                "SELECT j.title, s.document_id, s.seq, s.state::text AS state, s.brief::text AS brief, "
-                "s.questionnaire::text AS questionnaire, s.sections::text AS sections, s.kept_run, s.kept_number "
+                "SELECT j.title, s.document_id, s.seq, s.at_work, s.kept_run, s.kept_number, s.state::text AS state, "
+                "s.brief::text AS brief, s.questionnaire::text AS questionnaire, s.sections::text AS sections "
                 "FROM scoping_sessions s JOIN jobs j ON j.id = s.job_id "
                 f"WHERE s.job_id = :job_id {'FOR NO KEY UPDATE OF s' if lock else ''}",
                 job_id=job_id,

@@ -119,14 +119,17 @@ def completed_event(key: StepKey, data: Json, *, sets: dict[str, str], values: J
         {"step": key.step, "stage": key.stage, "revision": key.revision, **data},
         {
             "stage": ":stage",
-            "steps_done": "steps_done + :first",
+            # A step whose first tries came to nothing is stored first under a later revision.
+            "steps_done": "steps_done + CASE WHEN EXISTS (SELECT 1 FROM steps s WHERE s.job_id = jobs.id "
+            "AND s.step = :counted AND s.revision <> :counted_revision) THEN 0 ELSE 1 END",
             "total_steps": "GREATEST(total_steps, :total_steps)",
             "simulated": "simulated OR :simulated",
             **sets,
         },
         {
             "stage": key.stage,
-            "first": 1 if key.revision == 1 else 0,
+            "counted": key.step,
+            "counted_revision": key.revision,
             "total_steps": key.total_steps,
             "simulated": simulated,
             **values,

@@ -10,7 +10,7 @@ from core.llm.prompts.longform.subject import clean
 from core.llm.prompts.scoping.phrases import Phrases, phrases_for
 from core.llm.prompts.scoping.reading import Given, answers, joined, quoted, sentences
 
-_QUOTED_WORDS, _QUESTION_WORDS = 8, 24
+_QUOTED_WORDS, _QUESTION_WORDS, _INSTEAD_WORDS = 8, 24, 20
 _HEDGED_WORDS = 30
 """A longer answer says something beside its hedges."""
 _WANTED_CHARACTERS = 120
@@ -50,11 +50,15 @@ def _missing(question: Given, said: list[str], phrases: Phrases) -> tuple[str, s
     for want in wants:
         if "figure" in want.casefold() and not any(map(str.isdigit, "".join(said))):
             return phrases.say("wanting", w=want), want
-    if said and count_words(said[-1]) < _HEDGED_WORDS:
-        open_ended = [one for one in sentences(said[-1]) if phrases.hedges.search(one)]
-        if any(not any(map(str.isdigit, one)) for one in open_ended):
-            return phrases.say("hedged"), wanted
+    short = said and count_words(said[-1]) < _HEDGED_WORDS
+    if short and any(_open_ended(one, phrases) for one in sentences(said[-1])):
+        return phrases.say("hedged"), wanted
     return None
+
+
+def _open_ended(sentence: str, phrases: Phrases) -> bool:
+    """Whether it hedges, and gives no figure all the same."""
+    return phrases.hedges.search(sentence) is not None and not any(map(str.isdigit, sentence))
 
 
 def compose_findings(inputs: Mapping[str, Any], seed: str) -> FindingsAnswer:
@@ -90,10 +94,25 @@ def _finding(finding: Given, questions: list[Given], phrases: Phrases, told: set
 
 
 def _parts(question: Given, phrases: Phrases) -> list[str]:
-    """Sentences about one question. The last word comes first: it holds above what was said before it."""
+    """Sentences about one question, at least one. The last word comes first: it holds above what was said before it.
+
+    Of an answer that does not hold nothing is left but what does.
+    """
+    shown = quoted(phrases.bank, str(question["question"]), _QUESTION_WORDS)
     because = sentences(str(question["because"]))
-    if question["standing"] == "skipped" or not answers(question):
-        shown = quoted(phrases.bank, str(question["question"]), _QUESTION_WORDS)
+    if question["standing"] == "skipped":
         return [phrases.say("assumed", x=shown), *because]
-    words = [*map(str, question["resolutions"]), *reversed(answers(question))]
-    return [sentence for said in words for sentence in sentences(said)]
+    last, *before = [sentences(said) for said in reversed(answers(question))] or [[]]
+    # What left the matter open was asked about, and answered since.
+    parts = last + [one for said in before for one in said if not _open_ended(one, phrases)]
+    settled = [(word, sentences(str(word["text"]))) for word in question["resolutions"]]
+    if any(word["holds"] != "this" for word, _ in settled):
+        parts = [_instead(word, parts, phrases) for word, text in settled if word["holds"] == "other" or not text]
+    parts += [one for word, text in settled if word["holds"] != "other" for one in text]
+    return parts or [phrases.say("assumed", x=shown), *because]
+
+
+def _instead(word: Given, parts: list[str], phrases: Phrases) -> str:
+    """What holds where an answer does not, if nobody put it into words of its own."""
+    name, shown = ("instead", str(word["instead"])) if word["holds"] == "other" else ("unsettled", " ".join(parts))
+    return phrases.say(name, x=quoted(phrases.bank, shown, _INSTEAD_WORDS))
