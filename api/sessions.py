@@ -120,7 +120,7 @@ def check_open(record: SessionRecord) -> None:
     if job.status in ENDED:
         why = _ENDED[job.status]
         if job.error is not None and job.error.code is ErrorType.REVIEW_EXPIRED:
-            why = "The session has expired. Retry its job (`POST /v1/jobs/{id}/retry`) to go on where it stands."
+            why = f"The session has expired. Retry its job (`POST /v1/jobs/{job.id}/retry`) to go on where it stands."
     elif job.cancel_requested:
         why = "The session is being cancelled."
     elif job.status is JobStatus.PENDING or record.state is None:
@@ -135,7 +135,7 @@ def check_open(record: SessionRecord) -> None:
 
 _ENDED = {
     JobStatus.COMPLETED: "The charter is written. Reopen a stage to change it: that begins a session of its own.",
-    JobStatus.FAILED: "The session has failed. Retry its job (`POST /v1/jobs/{id}/retry`) to go on where it stands.",
+    JobStatus.FAILED: "The session has failed. Retry its job (`POST /v1/jobs/…/retry`) to go on where it stands.",
     JobStatus.CANCELLED: "The session was cancelled: it asks nothing any more.",
 }
 

@@ -47,12 +47,13 @@ BENCHMARKS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
     "people": people.run,
     "guesses": people.guesses,
     "scoping": scoping.run,
+    "waiting": scoping.waiting,
     "uploads": uploads.run,
     "death": death.run,
 }
 LIMIT_SECONDS = 120.0
 """How long one benchmark may take, and what is left of the next for all."""
-ALL_SECONDS = 420.0
+ALL_SECONDS = 540.0
 FILE = Path(".atelier/bench.json")
 
 

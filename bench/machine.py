@@ -91,7 +91,8 @@ async def machine(env: Mapping[str, str] | None = None) -> AsyncIterator[Machine
                 owner = await owners.create("Bench")
                 token = await owners.create_key(owner.id, "bench")
             client = await connect(address, NAMESPACE)
-            with Stack(folder / "home", url, address, NAMESPACE, env={**DEFAULTS, **(env or {})}) as stack:
+            home, env = folder / "home", {**DEFAULTS, **(env or {})}
+            with Stack(home, url, address, NAMESPACE, env=env, forks=False) as stack:
                 yield Machine(stack, postgres, temporal, database, client, owner.id, token)
         finally:
             await database.close()

@@ -1,4 +1,4 @@
-"""`scoping` at ten requests a second: how long its users wait, alone and beside 500 sessions that wait for theirs."""
+"""`scoping` at ten requests a second: how long its users wait, also beside 500 sessions that wait for theirs."""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,12 +20,17 @@ from tests.support.rows import rows
 from tests.support.stack import Api, eventually
 
 RATE = 10
-SECONDS, WARM_UP_SECONDS = 8.0, 1.0
+SECONDS, READ_SECONDS, WARM_UP_SECONDS = 6.0, 4.0, 1.0
 ROUND = round((SECONDS + WARM_UP_SECONDS) * RATE)
 """Requests of one load. An owner has one model at work at a time, so each is another owner's."""
 WAITING = 500
-CREATIONS_AT_ONCE = 4
+ROUNDS, ROUND_SECONDS, ROUND_WARM_UP_SECONDS = 3, 3.0, 0.5
+FEW = round((ROUND_SECONDS + ROUND_WARM_UP_SECONDS) * RATE)
+"""Sessions that are answered in each round, another question each time."""
+CREATIONS_AT_ONCE = 6
 SETTLE_SECONDS = 60.0
+REST_SECONDS = 5.0
+"""After sessions were created in haste: what servers still do for that is not what is asked."""
 PAGED, PAGE = 1_000, 50
 IDLE_SECONDS = 3.0
 CREATE_MS, PAGE_MS, ANSWER_MS = Target("under", 100), Target("under", 50), Target("under", 150)
@@ -33,15 +38,16 @@ TIMES = Target("at most", 1.5)
 
 _SCRIPT = read_script(None)
 _PROJECT = _SCRIPT.project.model_dump()
-_FIRST = QUESTIONNAIRE.stage(1).questions[0].id
-_ANSWER: Json = {"answers": {_FIRST: _SCRIPT.answer(_FIRST).said}}
-"""To one question. A model judges it, and the session waits for the next one."""
+_ANSWERS: list[Json] = [
+    {"answers": {question.id: _SCRIPT.answer(question.id).said}} for question in QUESTIONNAIRE.stage(1).questions
+]
+"""Each to one question. A model judges it, and the session waits for the next one."""
 
 _SETTLED = """
 SELECT count(*) AS waiting FROM jobs j JOIN scoping_sessions s ON s.job_id = j.id
 WHERE j.status = 'waiting_for_input' AND NOT s.at_work
 """
-_FRESH = "SELECT job_id, owner_id FROM scoping_sessions WHERE seq = 0 ORDER BY job_id"
+_OLDEST = "SELECT job_id, owner_id FROM scoping_sessions ORDER BY job_id"
 _ANSWERED = "SELECT job_id, owner_id FROM scoping_sessions WHERE seq > 0 AND owner_id <> $1"
 # Sessions that have ended, so that nobody looks for their workflows, each with all that a real one holds.
 _SEED_JOBS = """
@@ -67,28 +73,60 @@ class Sponsor(NamedTuple):
 
 
 async def run() -> list[Figure]:
-    """Create, answer, read; then fill up with sessions that wait, and answer again."""
+    """Create, answer, read."""
     async with machine() as here:
-        worker, api = here.worker(), here.api()
-        seen = Memory(here, api=api.process, worker=worker)
-        sponsors = await _sponsors(here, WAITING)
-        await asyncio.sleep(IDLE_SECONDS)
-        idle = seen.look()
-        created = await here.load(api, _plan([_creation(sponsor) for sponsor in sponsors[:ROUND]]))
+        here.worker()
+        api = here.api()
+        sponsors = await _sponsors(here, ROUND)
+        created = await here.load(api, _plan([_creation(sponsor) for sponsor in sponsors]))
         await _settled(here, ROUND)
-        alone = await _answers(here, api, sponsors)
+        answered = await here.load(api, _plan(await _answers(here, sponsors)))
         await _settled(here, ROUND)
-        found = [
+        return [
             _latency("Session created", created, 202, CREATE_MS, "its workflow is started and asks meanwhile"),
-            _latency("Answer accepted", alone, 202, ANSWER_MS, "stored and taken; the simulator judges it meanwhile"),
+            _latency("Answer accepted", answered, 202, ANSWER_MS, "stored and taken; the simulator judges meanwhile"),
             *await _reads(here, api, sponsors),
         ]
-        await _fill(api, sponsors[ROUND:])
-        await _settled(here, WAITING)
-        waiting = seen.look()
-        beside = await _answers(here, api, sponsors)
-    found += [_times("median", 0.5, alone, beside), _times("p95", 0.95, alone, beside)]
-    return found + memory.figures(idle, "idle") + memory.figures(waiting, f"{WAITING} sessions waiting")
+
+
+async def waiting() -> list[Figure]:
+    """Two machines side by side, and answers to each in turn: whatever else happens meets both alike."""
+    async with machine() as here, machine() as there:
+        few, many = await _room(here, FEW), await _room(there, WAITING)
+        idle, full = few.idle, many.seen.look()
+        alone: list[float] = []
+        beside: list[float] = []
+        for number in range(ROUNDS):
+            for room, latencies in ((few, alone), (many, beside)):
+                answers = (await _answers(room.here, room.sponsors, number))[:FEW]
+                plan = Plan(answers, ROUND_SECONDS, RATE, warm_up=ROUND_WARM_UP_SECONDS)
+                latencies += (await room.here.load(room.api, plan)).check(202).latencies
+                await _settled(room.here, len(room.sponsors))
+    found = [_times("median", 0.5, alone, beside), _times("p95", 0.95, alone, beside)]
+    return found + memory.figures(idle, "idle") + memory.figures(full, f"{WAITING} sessions waiting")
+
+
+class Room(NamedTuple):
+    """A machine with sessions that wait."""
+
+    here: Machine
+    api: Api
+    sponsors: list[Sponsor]
+    seen: Memory
+    idle: dict[str, float]
+
+
+async def _room(here: Machine, count: int) -> Room:
+    """A worker, an API, and so many sessions that wait for an answer, each of an owner of its own."""
+    worker, api = here.worker(), here.api()
+    seen = Memory(here, api=api.process, worker=worker)
+    await asyncio.sleep(IDLE_SECONDS)
+    idle = seen.look()
+    sponsors = await _sponsors(here, count)
+    await _fill(api, sponsors)
+    await _settled(here, count)
+    await asyncio.sleep(REST_SECONDS)
+    return Room(here, api, sponsors, seen, idle)
 
 
 async def _sponsors(here: Machine, count: int) -> list[Sponsor]:
@@ -99,23 +137,21 @@ async def _sponsors(here: Machine, count: int) -> list[Sponsor]:
         return [Sponsor(owner.id, await owners.create_key(owner.id, "bench")) for owner in made]
 
 
-def _plan(requests: Sequence[Sent]) -> Plan:
-    return Plan(requests, SECONDS, RATE, warm_up=WARM_UP_SECONDS)
+def _plan(requests: Sequence[Sent], seconds: float = SECONDS) -> Plan:
+    return Plan(requests, seconds, RATE, warm_up=WARM_UP_SECONDS)
 
 
 def _creation(sponsor: Sponsor) -> Sent:
     return Sent("POST", "/v1/sessions", _PROJECT, sponsor.token)
 
 
-async def _answers(here: Machine, api: Api, sponsors: Sequence[Sponsor]) -> Measured:
-    """The first word in sessions that were not answered yet."""
-    tokens = dict(sponsors)
-    fresh = (await rows(here.database, _FRESH))[:ROUND]
-    answers = [
-        Sent("POST", f"/v1/sessions/{one['job_id']}/stages/1/answers", _ANSWER, tokens[str(one["owner_id"])])
-        for one in fresh
+async def _answers(here: Machine, sponsors: Sequence[Sponsor], number: int = 0) -> list[Sent]:
+    """Answers to one question of the first stage, the oldest sessions first."""
+    tokens, body = dict(sponsors), _ANSWERS[number]
+    return [
+        Sent("POST", f"/v1/sessions/{one['job_id']}/stages/1/answers", body, tokens[str(one["owner_id"])])
+        for one in await rows(here.database, _OLDEST)
     ]
-    return await here.load(api, _plan(answers))
 
 
 async def _reads(here: Machine, api: Api, sponsors: Sequence[Sponsor]) -> list[Figure]:
@@ -132,10 +168,10 @@ async def _reads(here: Machine, api: Api, sponsors: Sequence[Sponsor]) -> list[F
         await connection.close()
     cursors = [id_cursor(str(one["id"])) for one in listed[PAGE - 1 : -PAGE : PAGE]]
     paths = [f"/v1/sessions?limit={PAGE}"] + [f"/v1/sessions?limit={PAGE}&cursor={cursor}" for cursor in cursors]
-    pages = await here.load(api, _plan([Sent("GET", path) for path in paths]))
+    pages = await here.load(api, _plan([Sent("GET", path) for path in paths], READ_SECONDS))
     tokens = dict(sponsors)
     singles = [Sent("GET", f"/v1/sessions/{one['job_id']}", token=tokens[str(one["owner_id"])]) for one in answered]
-    single = await here.load(api, _plan(singles))
+    single = await here.load(api, _plan(singles, READ_SECONDS))
     return [
         _latency(f"Page of {PAGE} sessions", pages, 200, PAGE_MS, f"of an owner with {PAGED:,}"),
         _latency("Session read", single, 200, None, "with what was said in it"),
@@ -175,12 +211,12 @@ def _latency(name: str, measured: Measured, status: int, target: Target | None, 
     )
 
 
-def _times(name: str, share: float, alone: Measured, beside: Measured) -> Figure:
-    before, after = percentile(alone.latencies, share), percentile(beside.check(202).latencies, share)
+def _times(name: str, share: float, alone: Sequence[float], beside: Sequence[float]) -> Figure:
+    before, after = percentile(alone, share), percentile(beside, share)
     return Figure(
-        f"Answers accepted beside {WAITING} waiting sessions over those without, {name}",
+        f"Answers accepted with {WAITING} sessions waiting over those with {FEW}, {name}",
         after / before,
         "times",
         TIMES,
-        f"{after:.1f} ms over {before:.1f}",
+        f"at {RATE}/s, {after:.1f} ms over {before:.1f}; {ROUNDS} rounds in turn on two machines",
     )

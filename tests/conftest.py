@@ -12,13 +12,11 @@ from tests.support.servers import Servers
 
 
 @pytest.fixture(scope="session")
-def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Postgres and Temporal, started when the first test asks, stopped with the run."""
-    functions = [item for item in request.session.items if isinstance(item, pytest.Function)]
-    namespaces = sum("namespace" in item.fixturenames for item in functions)
     folder = tmp_path_factory.mktemp("servers")
     folder.chmod(0o755)
-    servers = Servers(folder, namespaces)
+    servers = Servers(folder)
     try:
         yield servers
     finally:

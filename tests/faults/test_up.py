@@ -35,7 +35,7 @@ class Machine:
         self.environment |= {
             "ATELIER_HOME": str(self.home),
             "API_PORT": "0",
-            "SIMULATOR_LATENCY_MS": "1500",
+            "SIMULATOR_LATENCY_MS": "3000",
             "WORKER_DRAIN_SECONDS": "3",
             "COLUMNS": "200",
         }

@@ -15,24 +15,29 @@ from migrations.run import migrate
 # system before it acknowledges it (synchronous_commit stays on): tests kill it, and no commit may be lost.
 FAST_POSTGRES = {"fsync": "off", "full_page_writes": "off"}
 TEMPLATE = "atelier_template"
+NAMESPACES = 24
+"""Of one Temporal server."""
 
 
 class Servers:
     """
     The session's servers. Each test takes databases and namespaces of its own from them.
 
-    All the namespaces that the session can want are made at the start, as the server's caches know one that is
-    made later only after seconds.
+    Namespaces are made when their server starts, as its caches know one that is made later only after seconds. Each
+    keeps the server busy for as long as it runs, so when they are used up another server follows.
     """
 
-    def __init__(self, folder: Path, namespaces: int) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.postgres = EmbeddedPostgres(folder / "postgres", settings=FAST_POSTGRES)
-        self.temporal = EmbeddedTemporal(
-            folder / "temporal", namespaces=[f"test-{number}" for number in range(namespaces)], ui=False
-        )
+        self.temporal = self._temporal(0)
         self._databases = itertools.count()
         self._namespaces = itertools.count()
         self._migrated = False
+
+    def _temporal(self, first: int) -> EmbeddedTemporal:
+        names = [f"test-{number}" for number in range(first, first + NAMESPACES)]
+        return EmbeddedTemporal(self._folder / f"temporal-{first}", namespaces=names, ui=False)
 
     def database(self) -> str:
         """The URL of a new, migrated database."""
@@ -44,8 +49,11 @@ class Servers:
 
     def namespace(self) -> tuple[str, str]:
         """Temporal's address, and a namespace that no other test uses."""
-        address = self.temporal.start()
-        namespace = f"test-{next(self._namespaces)}"
+        number = next(self._namespaces)
+        if number and number % NAMESPACES == 0:
+            self.temporal.stop()
+            self.temporal = self._temporal(number)
+        address, namespace = self.temporal.start(), f"test-{number}"
         asyncio.run(prepare_namespace(address, namespace, timedelta(days=1)))
         return address, namespace
 

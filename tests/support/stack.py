@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ import httpx
 
 from core.embedded.process import die_with_parent
 from core.settings import Settings
+from tests.support.forking import MODULES, Forked, fork_server
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 30.0
@@ -37,7 +38,7 @@ class Process:
     """One process of ours, with its log in a file."""
 
     name: str
-    popen: "subprocess.Popen[bytes]"
+    popen: "subprocess.Popen[bytes] | Forked"
     log: Path
 
     @property
@@ -78,6 +79,9 @@ class Stack:
     temporal_address: str
     namespace: str
     env: dict[str, str] = field(default_factory=dict)
+    forks: bool = True
+    """API and workers are forks of a process that has imported them; otherwise programs of their own, whose time to
+    start and whose memory tell something."""
     processes: list[Process] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -123,19 +127,25 @@ class Stack:
         """Start `python <arguments>` beside the others."""
         log = self.folder / f"{name}-{len(self.processes)}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch()
+        process = Process(name, self._begin(arguments, self.environment(**env), log), log)
+        self.processes.append(process)
+        return process
+
+    def _begin(self, arguments: Sequence[str], env: dict[str, str], log: Path) -> "subprocess.Popen[bytes] | Forked":
+        # In the folder no `.env` lies: a developer's keys must not reach a test. A fork's lines are not counted.
+        if self.forks and arguments[1] in MODULES and "COVERAGE_RUN" not in os.environ:
+            return fork_server().start(arguments, env=env, cwd=self.folder, log=log)
         with log.open("wb") as sink:
-            popen = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, *arguments],
-                cwd=self.folder,  # where no `.env` lies: a developer's keys must not reach a test
-                env=self.environment(**env),
+                cwd=self.folder,
+                env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 preexec_fn=die_with_parent(signal.SIGKILL),
             )
-        process = Process(name, popen, log)
-        self.processes.append(process)
-        return process
 
     def worker(self, queues: str = "orchestration,llm,render,web", *, wait: bool = True, **env: str) -> Process:
         """A worker, polling when this returns."""

@@ -111,27 +111,32 @@ def started_event(key: StepKey, attempt: str, data: Json) -> Told:
     )
 
 
+# Whose earlier tries failed for good is stored first by a later revision.
+_DONE_BEFORE = "SELECT 1 FROM steps s WHERE s.job_id = jobs.id AND s.step = :done_step AND s.revision < :done_revision"
+
+
 def completed_event(key: StepKey, data: Json, *, sets: dict[str, str], values: Json, simulated: bool) -> Told:
-    """A step is stored."""
+    """A step is stored. It counts once, however often it is revised."""
+    first, of_step = "1", {}
+    if key.revision > 1:
+        first = f"CASE WHEN EXISTS ({_DONE_BEFORE}) THEN 0 ELSE 1 END"
+        of_step = {"done_step": key.step, "done_revision": key.revision}
     return Told(
         EventType.STEP_COMPLETED,
         f"step:{key.step}:{key.revision}:completed",
         {"step": key.step, "stage": key.stage, "revision": key.revision, **data},
         {
             "stage": ":stage",
-            # A step whose first tries came to nothing is stored first under a later revision.
-            "steps_done": "steps_done + CASE WHEN EXISTS (SELECT 1 FROM steps s WHERE s.job_id = jobs.id "
-            "AND s.step = :counted AND s.revision <> :counted_revision) THEN 0 ELSE 1 END",
+            "steps_done": f"steps_done + {first}",
             "total_steps": "GREATEST(total_steps, :total_steps)",
             "simulated": "simulated OR :simulated",
             **sets,
         },
         {
             "stage": key.stage,
-            "counted": key.step,
-            "counted_revision": key.revision,
             "total_steps": key.total_steps,
             "simulated": simulated,
+            **of_step,
             **values,
         },
     )
