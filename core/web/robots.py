@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 from protego import Protego
 
@@ -50,6 +51,7 @@ class Robots:
         self._agent = agent.split("/", 1)[0]
         self._fetch, self._clock = fetch, clock
         self._known: OrderedDict[str, _Kept] = OrderedDict()
+        self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def check(self, place: Place) -> None:
         """Raises `robots_disallowed`, or `robots_unreachable` if the server cannot say (RFC 9309, 2.3.1.4)."""
@@ -62,15 +64,17 @@ class Robots:
             )
 
     async def _rules(self, place: Place) -> Protego | None:
-        known = self._known.get(place.origin)
-        if known is not None and self._clock() < known.until:
-            return known.rules
-        rules, size = await self._ask(place)
-        self._known[place.origin] = _Kept(self._clock() + KEPT_SECONDS, rules, size)
-        self._known.move_to_end(place.origin)
-        while len(self._known) > KEPT_ORIGINS or sum(kept.size for kept in self._known.values()) > KEPT_BYTES:
-            self._known.popitem(last=False)
-        return rules
+        # Who comes while an origin is asked waits for what it says.
+        async with self._asking.setdefault(place.origin, asyncio.Lock()):
+            known = self._known.get(place.origin)
+            if known is not None and self._clock() < known.until:
+                return known.rules
+            rules, size = await self._ask(place)
+            self._known[place.origin] = _Kept(self._clock() + KEPT_SECONDS, rules, size)
+            self._known.move_to_end(place.origin)
+            while len(self._known) > KEPT_ORIGINS or sum(kept.size for kept in self._known.values()) > KEPT_BYTES:
+                self._known.popitem(last=False)
+            return rules
 
     async def _ask(self, place: Place) -> tuple[Protego | None, int]:
         """The rules of an origin, and the length of the text they are made of."""

@@ -1,5 +1,6 @@
 """robots.txt: who may read what, and what follows when a server cannot say."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -175,3 +176,10 @@ async def test_only_the_first_half_megabyte_counts() -> None:
 async def test_an_endless_one_is_read_as_far_as_it_counts(server: WebServer) -> None:
     server.pages["/robots.txt"] = robots("User-agent: *\nDisallow: /glaze\n" + "#" * 2 * MAX_BYTES)
     assert await outcome(server) is None
+
+
+async def test_an_origin_is_asked_once_by_all_who_come_at_once(server: WebServer) -> None:
+    server.pages["/robots.txt"] = robots("User-agent: *\nDisallow: /glaze")
+    one = fetcher()
+    await asyncio.gather(*(one.get(server.url("/clay/page")) for _ in range(5)))
+    assert sorted(server.targets) == [*5 * ["/clay/page"], "/robots.txt"]
