@@ -28,7 +28,7 @@ from tests.support.stack import Api
 
 SIZE = 500_000_000
 MB, MIB = 1_000_000, 2**20
-ROUNDS = 2
+ROUNDS = 7
 GROWTH = Target("under", 50)
 SHARE = Target("at least", 0.5)
 LOOK_SECONDS = 0.02

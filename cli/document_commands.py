@@ -14,7 +14,7 @@ from cli.editor import edit as edit_text
 from cli.errors import CliError
 from cli.figures import short_id
 from cli.flags import Budget
-from cli.shared import AsJson, Watch, accepted, connect, print_json
+from cli.shared import AsJson, Watch, accepted, connect, print_json, show_list
 from cli.submission import read_text
 from cli.terminal import say
 from cli.view import panel_width
@@ -36,12 +36,7 @@ def documents(
     console = Console()
     with connect() as api:
         found = list(api.documents(limit))
-    if as_json:
-        print_json(found)
-    elif found:
-        console.print(documents_table(found, console.width))
-    else:
-        say(console, "No documents yet: atelier submit longform --help", "dim")
+    show_list(console, found, documents_table, "No documents yet: atelier submit longform --help", as_json=as_json)
 
 
 def versions(

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from cli.client import Json
 from cli.figures import ago, short_id
-from cli.shared import AsJson, JobId, connect, print_json
+from cli.shared import AsJson, JobId, connect, print_json, show_list
 from cli.terminal import say, visible
 from cli.view import fitted_table
 
@@ -127,12 +127,7 @@ def deliveries(
     console = Console()
     with connect() as api:
         found = list(api.pages(f"/v1/hooks/{api.resolve_hook(hook_id)}/deliveries", limit, {}))
-    if as_json:
-        print_json(found)
-    elif found:
-        console.print(deliveries_table(found, console.width))
-    else:
-        say(console, "Nothing has been delivered to it yet.", "dim")
+    show_list(console, found, deliveries_table, "Nothing has been delivered to it yet.", as_json=as_json)
 
 
 @hooks.command()

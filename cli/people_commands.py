@@ -20,7 +20,7 @@ from cli.home import Source, find_access, load_settings, read_credentials
 from cli.http import http_options, is_local, problem, unreachable
 from cli.logins import end_login, forget_login, keep_login, new_login, read_login
 from cli.people_view import audit_table, erased_text, keys_table, me_lines
-from cli.shared import AsJson, connect, print_json
+from cli.shared import AsJson, connect, print_json, show_list
 from cli.terminal import say
 from core.contracts.people import Scope
 
@@ -131,12 +131,7 @@ def list_keys(
     console = Console()
     with connect() as api:
         found = list(api.keys(limit))
-    if as_json:
-        print_json(found)
-    elif found:
-        console.print(keys_table(found, console.width))
-    else:
-        say(console, "There are no keys: atelier keys create NAME", "dim")
+    show_list(console, found, keys_table, "There are no keys: atelier keys create NAME", as_json=as_json)
 
 
 @keys.command()

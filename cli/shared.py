@@ -2,10 +2,12 @@
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from cli.client import Api, Json
 from cli.errors import CliError
@@ -32,6 +34,18 @@ def connect() -> Api:
 def print_json(value: object) -> None:
     """JSON as it is, without colours or line breaks of a terminal's width."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def show_list(
+    console: Console, found: list[Json], table: Callable[[list[Json], int], Table], nothing: str, *, as_json: bool
+) -> None:
+    """What a command found, as a table or as JSON; `nothing` is said when it found none."""
+    if as_json:
+        print_json(found)
+    elif found:
+        console.print(table(found, console.width))
+    else:
+        say(console, nothing, "dim")
 
 
 def say_status(job: Json) -> None:

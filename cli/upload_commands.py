@@ -14,7 +14,7 @@ from rich.text import Text
 from cli.client import Json
 from cli.errors import CliError
 from cli.figures import ago, short_id, size
-from cli.shared import AsJson, connect, print_json
+from cli.shared import AsJson, connect, print_json, show_list
 from cli.terminal import is_live, say, visible
 from cli.uploading import Advance, upload_file
 from cli.view import fitted_table
@@ -96,12 +96,7 @@ def list_uploads(
     console = Console()
     with connect() as api:
         found = list(api.uploads(limit))
-    if as_json:
-        print_json(found)
-    elif found:
-        console.print(uploads_table(found, console.width))
-    else:
-        say(console, "There are no uploads: atelier upload FILE", "dim")
+    show_list(console, found, uploads_table, "There are no uploads: atelier upload FILE", as_json=as_json)
 
 
 @uploads.command()

@@ -20,6 +20,7 @@ from core.documents.charter_pdf import charter_pdf
 from core.documents.diff import Op, SectionStatus
 from core.documents.labels import labels
 from tests.support.charters import ANSWERS, RISKS, SECTIONS, charter, said, section, statement
+from tests.support.pdf_pages import left_edges
 
 HOSTILE = (
     '# $x^2$ * _ @ref <label> #panic("x") `a` ~~b~~ | c \\ // /* e */ = f',
@@ -246,16 +247,7 @@ def test_every_view_is_told_in_words(decision: Decision) -> None:
 def test_nothing_runs_off_the_page() -> None:
     made = hostile("W" * 300)
     for page in pypdf.PdfReader(io.BytesIO(charter_pdf(made))).pages:
-        edges: list[float] = []
-
-        def visit(
-            text: str, _cm: list[float], tm: list[float], _font: object, size: float, into: list[float] = edges
-        ) -> None:
-            if text.strip():
-                into.append(tm[4])
-
-        page.extract_text(visitor_text=visit)
-        assert max(edges) < 595 - 80, "no piece of text starts in the right margin"
+        assert max(left_edges(page)) < 595 - 80, "no piece of text starts in the right margin"
 
 
 def test_long_answers_are_set_whole() -> None:

@@ -17,6 +17,7 @@ from core.documents.blocks import Block, parse_blocks, plain_text
 from core.documents.labels import labels
 from core.documents.pdf import article_to_pdf
 from tests.support.articles import RICH, article, references
+from tests.support.pdf_pages import left_edges
 
 
 def read(data: bytes) -> pypdf.PdfReader:
@@ -177,16 +178,7 @@ def test_nothing_runs_off_the_page() -> None:
     table = "|" + "h" * 30 + "|b" * 6 + "|\n" + "|-" * 7 + "|\n|" + "Donaudampfschifffahrtsgesellschaft|" * 7
     made = article("\n\n".join([*runs, table, "```\n" + "z" * 300 + "\n```"]), title="T" * 180, thesis="t" * 300)
     for page in read(article_to_pdf(made)).pages:
-        edges: list[float] = []
-
-        def visit(
-            text: str, _cm: list[float], tm: list[float], _font: object, size: float, into: list[float] = edges
-        ) -> None:
-            if text.strip():
-                into.append(tm[4])
-
-        page.extract_text(visitor_text=visit)
-        assert max(edges) < 595 - 90, "no piece of text starts in the right margin"
+        assert max(left_edges(page)) < 595 - 90, "no piece of text starts in the right margin"
 
 
 def test_a_large_article() -> None:
