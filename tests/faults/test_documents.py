@@ -186,6 +186,7 @@ async def test_an_identical_request_is_answered_with_the_document_unless_it_is_b
     await audit.check()
 
 
+@pytest.mark.faults
 async def test_killed_in_the_evaluation_and_before_the_version(
     stack: Stack, user: User, database: Database, holding: Holding, wire: WireProvider, audit: Audit
 ) -> None:
